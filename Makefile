@@ -1,0 +1,32 @@
+# make demo     make music into outputs/          make test    run every test, as CI does
+# make lab      open the course in JupyterLab     make help    this list
+# POP909=<folder or zip>: use the real data set instead of composed songs. PYTHON=python3.12: choose the interpreter.
+
+BIN := .venv/bin
+export POP909
+
+.PHONY: help demo test lab notebooks clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
+
+.venv/.installed: settings.ini setup.py constraints.txt scripts/setup.sh
+	@sh scripts/setup.sh
+
+.venv/.developer: .venv/.installed
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	@$(BIN)/msanii demo --out outputs
+
+test: .venv/.developer
+	@$(BIN)/python -m pytest -q tests/test_repo.py
+	@$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-sanitize-with nbs/sanitize.cfg nbs
+	@$(BIN)/python -m pytest -q tests --ignore tests/test_repo.py -rs --durations=5
+
+lab: .venv/.installed
+	@$(BIN)/jupyter lab nbs
+
+clean:
+	rm -rf .venv outputs runs

@@ -24,10 +24,10 @@ SAMPLE_RATE = 44_100  # samples a second, everywhere in this project
 class InputError(ValueError):
     "An input that cannot be used. The message names the input, says what is wrong with it, and what to do."
 
-# %% ../nbs/00_audio.ipynb #fbeb4953
+# %% ../nbs/00_audio.ipynb #ea180841
 def _first(x, ndim):
     "The first item of x (..., and its last `ndim` axes) as a NumPy array; complex numbers become magnitudes."
-    x = torch.as_tensor(x).detach().cpu()
+    x = torch.as_tensor(np.array(x) if isinstance(x, np.ndarray) else x).detach().cpu()
     if x.ndim < ndim or x.numel() == 0:
         raise InputError(f"an array of shape {tuple(x.shape)} cannot be plotted: give one with {ndim} or more axes, and values.")
     x = x.abs() if x.is_complex() else x.float()
@@ -39,7 +39,7 @@ def _time_axes(ax, title):
     ax.set(title=title or "", xlabel="time (s)")
     return ax
 
-# %% ../nbs/00_audio.ipynb #3888b789
+# %% ../nbs/00_audio.ipynb #efdcb077
 def plot_waveform(waveform, sample_rate=SAMPLE_RATE, title=None, ax=None):
     "Plot the first channel of a waveform (..., n) over seconds, the long ones as an envelope; returns the axes."
     x, ax = _first(waveform, 1), _time_axes(ax, title)
@@ -47,7 +47,7 @@ def plot_waveform(waveform, sample_rate=SAMPLE_RATE, title=None, ax=None):
     if len(x) <= 10_000:
         ax.plot(seconds, x, linewidth=0.8)
     else:
-        starts = np.linspace(0, len(x), 2_000, endpoint=False).astype(int)
+        starts = np.linspace(0, len(x), 800, endpoint=False).astype(int)
         low, high = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
         ax.fill_between(seconds[starts], low, high, linewidth=0.5)
     ax.set(ylabel="amplitude", xlim=(0, len(x) / sample_rate))
@@ -64,7 +64,7 @@ def _floats(x, name):
         raise InputError(f"{name} holds {x.dtype} values: give floats in [-1, 1] (16-bit integers are divided by 32768).")
     return x.float()
 
-# %% ../nbs/00_audio.ipynb #e534da13
+# %% ../nbs/00_audio.ipynb #6031b1d3
 def check_waveform(waveform, name="waveform", min_samples=1):
     """The waveform as a float32 tensor (c, n) or (b, c, n), or an `InputError` that says what is wrong with it.
 
@@ -73,11 +73,13 @@ def check_waveform(waveform, name="waveform", min_samples=1):
     x = _floats(waveform, name)
     shape = tuple(x.shape)
     if x.ndim not in (2, 3):
-        raise InputError(f"{name} has shape {shape}: give (channels, samples), for mono `waveform[None]`, or (batch, channels, samples).")
+        raise InputError(f"{name} has shape {shape}: give (channels, samples), for mono `waveform[None]`, "
+                         "or (batch, channels, samples).")
     if 0 in shape or shape[-1] < min_samples:
         raise InputError(f"{name} has shape {shape}: give {max(min_samples, 1)} or more samples, in 1 or more channels.")
     if shape[-2] > 64:
-        raise InputError(f"{name} has shape {shape}, which is {shape[-2]} channels: give (channels, samples), perhaps by a transpose.")
+        raise InputError(f"{name} has shape {shape}, which is {shape[-2]} channels: give (channels, samples), "
+                         "perhaps by a transpose.")
     if not x.isfinite().all():
         raise InputError(f"{name} holds NaN or infinite samples: replace them, for instance by `torch.nan_to_num`.")
     return x
@@ -107,7 +109,7 @@ def _encode(file, waveform, sample_rate, suffix, compression=None):
         for block in samples.split(2**14):
             out.write(block.numpy())
 
-# %% ../nbs/00_audio.ipynb #240833be
+# %% ../nbs/00_audio.ipynb #f11b4f70
 def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
     """A player for a waveform (n,), (c, n) or the first of a batch (b, c, n), to be shown at the end of a cell.
 
@@ -124,7 +126,8 @@ def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
     file = io.BytesIO()
     _encode(file, x, sample_rate, ".mp3", compression=0.8)  # about 11 kB a second of stereo
     data = base64.b64encode(file.getvalue()).decode()
-    return HTML((f"<div>{html.escape(title)}</div>" if title else "") + f'<audio controls src="data:audio/mpeg;base64,{data}"></audio>')
+    caption = f"<div>{html.escape(title)}</div>" if title else ""
+    return HTML(f'{caption}<audio controls src="data:audio/mpeg;base64,{data}"></audio>')
 
 # %% ../nbs/00_audio.ipynb #86ac25ae
 def decibels(amplitude, floor=1e-7):
@@ -141,7 +144,7 @@ def set_channels(waveform, channels):
         return waveform
     return waveform.mean(-2, keepdim=True).repeat_interleave(channels, dim=-2)
 
-# %% ../nbs/00_audio.ipynb #06ad97b0
+# %% ../nbs/00_audio.ipynb #e7bd75af
 def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RATE, vmin=None, vmax=None,
                      db=False, hertz=False, colorbar=True, cmap="magma"):
     """Plot the first spectrogram of `spec` (..., f, t), whose frame j is centred at j * hop / sample_rate seconds; returns the axes.
@@ -156,7 +159,8 @@ def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RAT
     f, t = s.shape
     left, right = -0.5 * hop / sample_rate, (t - 0.5) * hop / sample_rate
     bottom, top = (0, sample_rate / 2000) if hertz else (-0.5, f - 0.5)
-    image = ax.imshow(s, origin="lower", aspect="auto", interpolation="nearest", cmap=cmap, vmin=vmin, vmax=vmax, extent=(left, right, bottom, top))
+    image = ax.imshow(s, origin="lower", aspect="auto", interpolation="nearest", cmap=cmap, vmin=vmin, vmax=vmax,
+                      extent=(left, right, bottom, top))
     ax.set(ylabel="frequency (kHz)" if hertz else "bin")
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label="dB" if db else None, pad=0.01)
@@ -211,7 +215,7 @@ def audio_info(path):
         info = sf.info(path)
     return AudioInfo(info.samplerate, info.channels, info.frames, info.frames / info.samplerate)
 
-# %% ../nbs/00_audio.ipynb #02ff2d27
+# %% ../nbs/00_audio.ipynb #a1bcc0d5
 def _read(path, start, seconds):
     "The samples (n, c) of a sound file from `start` on, and its sample rate."
     with _reading(path) as path, sf.SoundFile(path) as file:
@@ -221,7 +225,8 @@ def _read(path, start, seconds):
         if first >= file.frames:
             raise InputError(f"{path} is {file.frames / rate:.2f} s long: start={start} lies beyond its end.")
         file.read(first) if file.format == "MP3" else file.seek(first)
-        return file.read(-1 if seconds is None else math.ceil(seconds * rate), dtype="float32", always_2d=True), rate
+        count = -1 if seconds is None else math.ceil(seconds * rate)
+        return file.read(count, dtype="float32", always_2d=True), rate
 
 # %% ../nbs/00_audio.ipynb #1077188b
 def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=None):
@@ -268,7 +273,7 @@ def _check_format(path, channels, sample_rate):
     if sample_rate not in f.rates:
         raise InputError(f"{path}: {f.name} cannot hold {sample_rate} Hz; `resample` to {SAMPLE_RATE} first.")
 
-# %% ../nbs/00_audio.ipynb #46f562fc
+# %% ../nbs/00_audio.ipynb #0164756d
 def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
     """Write a waveform (c, n), or a batch of one (1, c, n), as wav or flac (16 bits), ogg or mp3, by the suffix of `path`.
 
@@ -281,7 +286,8 @@ def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
     _check_format(path, len(waveform), sample_rate)
     peak = waveform.abs().max().item()
     if peak > 1:
-        warnings.warn(f"{path}: the peak is {peak:.3g}, and samples beyond [-1, 1] are clipped; divide by the peak to avoid it.", stacklevel=2)
+        warnings.warn(f"{path}: the peak is {peak:.3g}, and samples beyond [-1, 1] are clipped; "
+                      "divide by the peak to avoid it.", stacklevel=2)
     with replacing(path) as temporary:
         try:
             _encode(temporary, waveform, sample_rate, path.suffix.lower())

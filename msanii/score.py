@@ -339,12 +339,17 @@ def _draw(seed, seconds, tempo, key):
         tempo = drawn if seconds < 8 else 240 * round(seconds * drawn / 240) / seconds
     return rng, *(_parse_key(key) if key else (tonic, mode)), tempo, programs
 
-# %% ../nbs/07_score.ipynb #3deaac6a
-def _velocity(rng, track, chorus, at):
-    "How hard to strike: louder in the chorus and on strong beats, and never twice quite the same."
-    return (82, 57, 75, 68)[track] + 9 * chorus + 5 * (at % 2 == 0) + int(rng.integers(-5, 6))
+# %% ../nbs/07_score.ipynb #ccea2e75
+def _write_bar(score, rng, parts, bar, beat, chorus, seconds):
+    "Add a bar's notes to the tracks of a score, up to its end. Strong beats and the chorus are louder, and no two notes quite alike."
+    for track, part in enumerate(parts):
+        for at, length, pitch in part:
+            velocity = (82, 57, 75, 68)[track] + 9 * chorus + 5 * (at % 2 == 0) + int(rng.integers(-5, 6))
+            start, end = (4 * bar + at) * beat, min((4 * bar + at + length) * beat, seconds)
+            if start < end:
+                score.instruments[track].notes.append(pretty_midi.Note(velocity, pitch, start, end))
 
-# %% ../nbs/07_score.ipynb #012faf7f
+# %% ../nbs/07_score.ipynb #ddda36f1
 def compose(seed=0, seconds=30.0, tempo=None, key=None):
     """Make up a song of `seconds`: a PrettyMIDI with the tracks MELODY, CHORDS, BASS and DRUMS, in verses and choruses.
 
@@ -360,10 +365,5 @@ def compose(seed=0, seconds=30.0, tempo=None, key=None):
         chorus, last = (bar // 8) % 2, bar == count - 1
         root = 0 if last else roots[chorus][bar % 4]
         score.text_events.append(pretty_midi.Text(_chord_name(low, mode, root), 4 * bar * beat))
-        for track, part in enumerate(_bar(low, mode, bar, root, melodies[chorus], chorus, last)):
-            for at, length, pitch in part:
-                start, end = (4 * bar + at) * beat, min((4 * bar + at + length) * beat, seconds)
-                score.instruments[track].notes.append(pretty_midi.Note(_velocity(rng, track, chorus, at), pitch, start, end))
-    for instrument in score.instruments:
-        instrument.notes = [note for note in instrument.notes if note.start < note.end]  # what begins after the end is dropped
+        _write_bar(score, rng, _bar(low, mode, bar, root, melodies[chorus], chorus, last), bar, beat, chorus, seconds)
     return score

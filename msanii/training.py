@@ -40,11 +40,12 @@ def fit_mel(data, n=64, mel=None):
         for i in range(min(n, len(data))): mel(data[i]["waveform"][None])
     return mel.eval()
 
-# %% ../nbs/09_training.ipynb #de965f7e
+# %% ../nbs/09_training.ipynb #264dd193
 def vocoder_loss(vocoder, batch, mel):
     "The paper's vocoder loss on a batch of windows: spectral convergence + log magnitude, a scalar."
     x = mel(batch["waveform"])
-    return spectral_loss(vocoder(x, mel.to_magnitude(x)), magnitude(batch["waveform"], mel.n_fft, mel.hop))
+    pred, target = vocoder(x, mel.to_magnitude(x)), magnitude(batch["waveform"], mel.n_fft, mel.hop)
+    return spectral_loss(pred.flatten(0, 1)[None], target.flatten(0, 1)[None])
 
 # %% ../nbs/09_training.ipynb #3c9153c9
 def draw(index, x0, T, seed=0):
@@ -102,7 +103,7 @@ class Recipe:
         if unknown: raise InputError(f"Recipe: unknown settings {', '.join(sorted(unknown))}; it has {', '.join(f.name for f in fields(cls))}")
         return cls(**settings)
 
-# %% ../nbs/09_training.ipynb #660007d3
+# %% ../nbs/09_training.ipynb #a6bbe916
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -114,8 +115,8 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4)),
-        "small": Recipe(dict(width=256, levels=4, blocks=1, attention=1, expansion=2), steps=200, batch=4, frames=192, objective="v",
-                        lr=5e-4, warmup=40, ema=0.9, ema_every=5, ema_start=120, validate_every=50),
+        "small": Recipe(dict(width=256, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="v",
+                        lr=5e-4, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
     },
 }
 

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['sinusoid', 'TimestepEmbedding', 'ResidualBlock', 'linear_attention', 'LinearAttention', 'mirror', 'UNet']
 
-# %% ../nbs/05_unet.ipynb #40522b9b
+# %% ../nbs/05_unet.ipynb #87fb751b
 import math
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-# %% ../nbs/05_unet.ipynb #c0d21595
+# %% ../nbs/05_unet.ipynb #91d5a60c
 def sinusoid(t, dim=128):
     """Write each timestep on `dim // 2` clocks, from fast to slow.
 
@@ -21,7 +21,7 @@ def sinusoid(t, dim=128):
     angles = t.float()[:, None] * freqs
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
-# %% ../nbs/05_unet.ipynb #c09c56c8
+# %% ../nbs/05_unet.ipynb #855e6cc7
 class TimestepEmbedding(nn.Module):
     """Timestep t (b,) to features (b, dim): a sinusoid, then Linear, GELU, Linear. `hidden` is the width between."""
     def __init__(self, dim=128, hidden=512):
@@ -33,7 +33,7 @@ class TimestepEmbedding(nn.Module):
         emb = sinusoid(t, self.dim).to(self.expand.weight.dtype)
         return self.contract(F.gelu(self.expand(emb)))
 
-# %% ../nbs/05_unet.ipynb #e534b3ec
+# %% ../nbs/05_unet.ipynb #f2ff3d02
 class ResidualBlock(nn.Module):
     """One residual block of the paper's U-Net and vocoder.
 
@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         if self.time is not None: u = u + self.time(e)[:, :, None, None]
         return self.contract(F.gelu(self.expand(F.gelu(u)))) + self.skip(h)
 
-# %% ../nbs/05_unet.ipynb #59b13a55
+# %% ../nbs/05_unet.ipynb #17c1daab
 def linear_attention(q, k, v):
     """Attention along time whose cost is linear in its length (Katharopoulos et al. 2020, in the softmax form).
 
@@ -63,7 +63,7 @@ def linear_attention(q, k, v):
     context = v @ k.transpose(-2, -1)       # (d, d): the whole window, summed up
     return context @ q
 
-# %% ../nbs/05_unet.ipynb #bfb0673c
+# %% ../nbs/05_unet.ipynb #fa723486
 class LinearAttention(nn.Module):
     """Pre-normalised multi-head linear attention along time, each audio channel by itself, with a skip.
 
@@ -82,14 +82,14 @@ class LinearAttention(nn.Module):
         attended = linear_attention(q, k, v).transpose(2, 3).reshape(b, d, c, t)
         return self.out(attended) + h
 
-# %% ../nbs/05_unet.ipynb #2c3b19d6
+# %% ../nbs/05_unet.ipynb #081fc7a2
 def mirror(t, length):
     """Indices that walk to and fro over `t` frames until there are `length` of them, (length,) long."""
     period = max(2 * (t - 1), 1)
     steps = torch.arange(length) % period
     return torch.where(steps < t, steps, period - steps)
 
-# %% ../nbs/05_unet.ipynb #4a0b2e99
+# %% ../nbs/05_unet.ipynb #d4aa3d5f
 class UNet(nn.Module):
     """The paper's U-Net over tokens: x_t (b, c, f, t) and t (b,) -> an estimate of the same shape as x_t.
 

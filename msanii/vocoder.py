@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Vocoder']
 
-# %% ../nbs/06_vocoder.ipynb #7b49d64f
+# %% ../nbs/06_vocoder.ipynb #0f9f3735
 import torch
 from torch import nn
 from .unet import ResidualBlock
 
-# %% ../nbs/06_vocoder.ipynb #ec7fa09d
+# %% ../nbs/06_vocoder.ipynb #51bbe232
 class Vocoder(nn.Module):
     """The paper's vocoder (after ISTFTNet): scaled log-mel (b, c, f, t) -> magnitude (b, c, k, t), linear and positive.
 

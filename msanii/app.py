@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'sample', 'overview', 'small_model', 'demo', 'usage', 'main']
 
-# %% ../nbs/18_app.ipynb #9e4a367d
+# %% ../nbs/18_app.ipynb #0cd35774
 import sys
 import warnings
 from dataclasses import replace
@@ -15,13 +15,13 @@ import matplotlib.pyplot as plt
 import torch
 from fastcore.script import Param, anno_parser
 
-from .audio import InputError, plot_spectrogram, replacing, save_audio
+from .audio import SAMPLE_RATE, InputError, _check_format, plot_spectrogram, replacing, save_audio
 from .mel import magnitude
 from .pipeline import Msanii, Settings
 from .pop909 import SPLITS, Windows, open_songs, render_corpus
 from .training import RECIPES, train_unet, train_vocoder
 
-# %% ../nbs/18_app.ipynb #2d61c144
+# %% ../nbs/18_app.ipynb #87094281
 def sample(
     seconds: float = 20.0,  # length of the music
     seed: int = 0,          # the same seed makes the same music
@@ -31,6 +31,8 @@ def sample(
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Synthesise music from noise."
+    if batch < 1: raise InputError(f"--batch is {batch}: give 1 or more")
+    _check_format(Path(out), 2, SAMPLE_RATE)  # before the work, not after it
     m = Msanii.from_pretrained(weights)
     names = [out] if batch == 1 else [str(Path(out).with_stem(f"{Path(out).stem}-{seed + i}")) for i in range(batch)]
     for i, name in enumerate(names):
@@ -46,7 +48,7 @@ def overview(named, path):
     with replacing(path) as temporary: fig.savefig(temporary, dpi=110)
     plt.close(fig)
 
-# %% ../nbs/18_app.ipynb #51641d69
+# %% ../nbs/18_app.ipynb #0b55f870
 def small_model(songs, folder, numbers, steps=None):
     "Train the small recipes on a few songs, their corpus and the result kept in `folder`. Returns a Msanii."
     corpus = render_corpus(songs, Path(folder) / "corpus", numbers=numbers)
@@ -72,13 +74,13 @@ def demo(
     print(f"songs: {songs.name}")
     corpus = render_corpus(songs, out / "corpus", numbers=[*taught, heard])
     m = small_model(songs, out, [*taught, heard], steps)
-    frames = m.mel.frames(round(seconds * 44_100))
+    frames = m.mel.frames(round(seconds * SAMPLE_RATE))
     song = Windows(corpus, frames, [heard], length=1).window(heard, 0)["waveform"]
     pieces = {"song": song, "reconstruct": m.reconstruct(song).cpu(), "sample": m.sample(seconds, seed=seed)[0].cpu()}
     about = {"song": f"song {heard}, rendered from its score", "reconstruct": "the same, to its mel spectrogram and back", "sample": f"synthesised from noise, seed {seed}"}
     for name, waveform in pieces.items():
         save_audio(out / f"{name}.wav", waveform)
-        print(f"{out / name}.wav: {waveform.shape[1] / 44_100:.1f} s, stereo, 44.1 kHz: {about[name]}")
+        print(f"{out / name}.wav: {waveform.shape[1] / SAMPLE_RATE:.1f} s, stereo, 44.1 kHz: {about[name]}")
     overview(pieces, out / "overview.png")
     print(f"{out}/overview.png: their spectrograms side by side")
 

@@ -185,7 +185,7 @@ def resample(waveform, orig, new):
     fade = torch.cos(math.pi / 2 * ((f - 0.95) / 0.05).clamp(0, 1))**2
     return torch.fft.irfft(X * fade, n=longer)[..., :-(-n * new // orig)] * (new / orig)
 
-# %% ../nbs/00_audio.ipynb #473163f0
+# %% ../nbs/00_audio.ipynb #32f01440
 @contextlib.contextmanager
 def _reading(path):
     "Turn the ways in which a sound file cannot be read into an `InputError`."
@@ -199,7 +199,7 @@ def _reading(path):
     try:
         yield path
     except (sf.SoundFileError, TypeError, OSError) as error:  # TypeError: headerless formats, by their suffix
-        raise InputError(f"{path} cannot be read as sound: it is damaged, or no wav, flac, ogg or mp3 file.") from error
+        raise InputError(f"{path} cannot be read as sound: it is damaged or cut off, or no wav, flac, ogg or mp3 file.") from error
 
 # %% ../nbs/00_audio.ipynb #ab10a48e
 class AudioInfo(NamedTuple):
@@ -215,7 +215,7 @@ def audio_info(path):
         info = sf.info(path)
     return AudioInfo(info.samplerate, info.channels, info.frames, info.frames / info.samplerate)
 
-# %% ../nbs/00_audio.ipynb #a1bcc0d5
+# %% ../nbs/00_audio.ipynb #73ba499d
 def _read(path, start, seconds):
     "The samples (n, c) of a sound file from `start` on, and its sample rate."
     with _reading(path) as path, sf.SoundFile(path) as file:
@@ -224,9 +224,11 @@ def _read(path, start, seconds):
             raise InputError(f"{path} holds no samples: it is empty, or was cut off.")
         if first >= file.frames:
             raise InputError(f"{path} is {file.frames / rate:.2f} s long: start={start} lies beyond its end.")
-        file.read(first) if file.format == "MP3" else file.seek(first)
-        count = -1 if seconds is None else math.ceil(seconds * rate)
-        return file.read(count, dtype="float32", always_2d=True), rate
+        before = first if file.format in ("MP3", "OGG") else 0
+        if not before:
+            file.seek(first)
+        count = -1 if seconds is None else before + math.ceil(seconds * rate)
+        return file.read(count, dtype="float32", always_2d=True)[before:], rate
 
 # %% ../nbs/00_audio.ipynb #1077188b
 def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=None):
@@ -262,7 +264,7 @@ def replacing(path):
         with contextlib.suppress(OSError):
             temporary.unlink()
 
-# %% ../nbs/00_audio.ipynb #a195454b
+# %% ../nbs/00_audio.ipynb #9e15fad1
 def _check_format(path, channels, sample_rate):
     "Raise an `InputError` if the format of `path` cannot hold so many channels at this rate."
     if path.suffix.lower() not in _FORMATS:
@@ -270,7 +272,7 @@ def _check_format(path, channels, sample_rate):
     f = _FORMATS[path.suffix.lower()]
     if channels > f.channels:
         raise InputError(f"{path}: {f.name} holds at most {f.channels} channels, not {channels}; use `set_channels`, or save as wav.")
-    if sample_rate not in f.rates:
+    if sample_rate != int(sample_rate) or int(sample_rate) not in f.rates:
         raise InputError(f"{path}: {f.name} cannot hold {sample_rate} Hz; `resample` to {SAMPLE_RATE} first.")
 
 # %% ../nbs/00_audio.ipynb #0164756d

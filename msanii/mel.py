@@ -317,15 +317,16 @@ def _generators(generator, b):
         raise InputError(f"generator: give one torch.Generator on the CPU, a list of {b} (one for each item), or None.")
     return generator
 
-# %% ../nbs/01_mel.ipynb #0a502c5d
+# %% ../nbs/01_mel.ipynb #07965df6
 @torch.no_grad()
 def griffin_lim(magnitude, n_iter=32, momentum=0.99, n_fft=2048, hop=1024, length=None, generator=None):
     """A waveform (..., n), float32, whose STFT magnitude comes close to `magnitude` (..., k, t): fast Griffin-Lim.
 
     After Perraudin, Balazs and Søndergaard (2013), from phases that advance with the spectral peaks (Beauregard,
-    Harish and Wyse 2015). n is `length`, or (t - 1) * hop. The phases of the first frame are drawn from `generator`: a torch.Generator on the CPU, a
-    list of one for each item of (b, c, k, t), or None, which gives each item seed 0. Silence gives silence. Raises `InputError` if
-    magnitude is not real, finite and non-negative, if its shape does not fit n_fft and `length`, or for other impossible arguments."""
+    Harish and Wyse 2015). n is `length`, or (t - 1) * hop. The phases of the first frame are drawn from `generator`: a
+    torch.Generator on the CPU, a list of one for each item of (b, c, k, t), or None, which gives each item seed 0.
+    Silence gives silence. There is no gradient. Raises `InputError` if magnitude is not real, finite and non-negative,
+    if its shape does not fit n_fft and `length`, or if another argument is impossible."""
     _check_grid(n_fft, hop)
     if not magnitude.is_floating_point() or magnitude.ndim < 2 or magnitude.numel() == 0 or not 0 <= magnitude.min() <= magnitude.max() < math.inf:
         raise InputError(f"magnitude of shape {tuple(magnitude.shape)} and {magnitude.dtype}: give real numbers (..., k, t), "

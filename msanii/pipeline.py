@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEIGHTS', 'FILES', 'MAX_SECONDS', 'Settings', 'Msanii']
 
-# %% ../nbs/10_pipeline.ipynb #fa504099
+# %% ../nbs/10_pipeline.ipynb #8d38684d
 import json
 import re
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .audio import SAMPLE_RATE, InputError, check_waveform, replacing
 from .diffusion import Schedule
 from .mel import MelTransform, griffin_lim
-from .samplers import SAMPLERS, noise, timesteps
+from .samplers import SAMPLERS, lu_timesteps, noise, timesteps
 from .unet import UNet
 from .vocoder import Vocoder
 
@@ -112,7 +112,15 @@ def denoise(self: Msanii, x, ts, generator=None, sampler=None, cond=None, progre
             if callback: callback(i, t, x, x0)
         return SAMPLERS[name](model, x, ts, self.schedule, self.settings.objective, generator, clip=True, callback=each).clamp(-1, 1)
 
-# %% ../nbs/10_pipeline.ipynb #30cabecf
+# %% ../nbs/10_pipeline.ipynb #a9a78961
+@patch
+def timesteps(self: Msanii, steps=None, strength=1.0, sampler=None):
+    "The timesteps of a walk, a descending list of ints: Lu's spacing for dpm, even for the others; the model's number of steps by default."
+    steps = self.settings.steps if steps is None else steps
+    if (sampler or self.settings.sampler) == "dpm": return lu_timesteps(steps, self.schedule, strength)
+    return timesteps(steps, strength, self.schedule.T)
+
+# %% ../nbs/10_pipeline.ipynb #4b7d9f7c
 def _seeds(seed, batch):
     "One seed an item: seed, seed + 1, ...; or the given ones."
     if isinstance(batch, bool) or int(batch) != batch or batch < 1: raise InputError(f"batch is {batch}; it must be a whole number, 1 or more")
@@ -127,7 +135,7 @@ def sample_mel(self: Msanii, frames, seed=0, channels=2, steps=None, sampler=Non
     generator = torch.Generator().manual_seed(seed)
     whole = -(-frames // self.unet.multiple) * self.unet.multiple
     x = noise((1, channels, self.unet.d_freq, whole), [generator], self.device)
-    ts = timesteps(self.settings.steps if steps is None else steps, T=self.schedule.T)
+    ts = self.timesteps(steps, sampler=sampler)
     return self.denoise(x, ts, [generator], sampler, progress=progress, callback=callback)[..., :frames]
 
 @patch

@@ -274,7 +274,7 @@ def render_corpus(songs, folder, numbers=None, soundfont=None, n_jobs=-1, progre
         warnings.warn("Damaged songs were left out: " + " ".join(info["damaged"].values()))
     return folder
 
-# %% ../nbs/08_pop909.ipynb #e9952098
+# %% ../nbs/08_pop909.ipynb #1bb2ae74
 class _Corpus(Dataset):
     "Windows of `frames` frames from a rendered corpus. Subclasses say how many, and where item i lies (`place`)."
     def __init__(self, folder, frames=512, numbers=None, hop=1024):
@@ -296,7 +296,7 @@ class _Corpus(Dataset):
     def window(self, number, start):
         "The window of song `number` that begins at frame `start`; silence follows where the song ends within it."
         stored = np.load(self.folder / f"{number:03d}.npy", mmap_mode="r")[:, start * self.hop : start * self.hop + self.span]
-        waveform = torch.from_numpy(stored / np.float32(32_767))
+        waveform = torch.from_numpy(np.divide(stored, 32_767, dtype=np.float32))
         if waveform.shape[1] < self.span:
             waveform = torch.nn.functional.pad(waveform, (0, self.span - waveform.shape[1]))
         table = np.load(self.folder / f"{number:03d}.notes.npy")

@@ -103,7 +103,7 @@ class Recipe:
         if unknown: raise InputError(f"Recipe: unknown settings {', '.join(sorted(unknown))}; it has {', '.join(f.name for f in fields(cls))}")
         return cls(**settings)
 
-# %% ../nbs/09_training.ipynb #a6bbe916
+# %% ../nbs/09_training.ipynb #b843da67
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -115,8 +115,8 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4)),
-        "small": Recipe(dict(width=256, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="v",
-                        lr=5e-4, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
+        "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=220, batch=4, frames=192, objective="v",
+                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=160, validate_every=55),
     },
 }
 
@@ -170,8 +170,8 @@ class _Numbered(Dataset):
     def __len__(self): return self.n
     def __getitem__(self, i): return {**self.data[(self.start + i) % len(self.data)], "index": self.start + i}
 
-# %% ../nbs/09_training.ipynb #f9413428
-def validate(model, loss, data, batch=4, device="cpu", limit=64):
+# %% ../nbs/09_training.ipynb #4d0344a9
+def validate(model, loss, data, batch=4, device="cpu", limit=32):
     "Mean loss over the first `limit` items of `data`, each with its own fixed noise."
     loader = DataLoader(_Numbered(data, 0, min(limit, len(data))), batch_size=batch)
     training = model.training

@@ -103,7 +103,10 @@ class Hub(BaseHTTPRequestHandler):
 
     def answer(self, body):
         path = self.path.split("?")[0]
-        if path.startswith("/api/models/someone/model"):
+        if path.startswith("/api/models/someone/model/tree/"):
+            sizes = {name: (self.server.folder / name).stat().st_size for name in FILES}
+            data = json.dumps([{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in sizes.items()]).encode()
+        elif path.startswith("/api/models/someone/model"):
             files = [{"rfilename": name} for name in [*FILES, "README.md"]]
             data = json.dumps({"id": "someone/model", "sha": self.commit, "siblings": files, "private": False, "downloads": 0, "tags": []}).encode()
         elif path.startswith("/someone/model/resolve/") and (self.server.folder / Path(path).name).is_file():

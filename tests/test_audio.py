@@ -1,0 +1,317 @@
+"""Files that a notebook cannot hold: damaged, odd and interrupted ones, and long ones."""
+import math
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from msanii import audio
+from msanii.audio import (InputError, audio_info, check_waveform, load_audio, player, plot_spectrogram, plot_waveform,
+                          replacing, resample, save_audio, set_channels)
+
+SUFFIXES = ("wav", "flac", "ogg", "mp3")
+
+
+def tones(seconds=1.0, rate=44_100, channels=2):
+    t = torch.arange(round(seconds * rate), dtype=torch.float64) / rate
+    return torch.stack([0.4 * torch.sin(2 * math.pi * 220 * (c + 2) * t) for c in range(channels)]).float()
+
+
+def snr(x, y):
+    return 10 * torch.log10(x.square().mean() / (x - y).square().mean()).item()
+
+
+# Files that cannot be used: how each is made, and a part of the sentence that must come back
+
+def cut(folder, name, share):
+    save_audio(folder / name, tones())
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:int(len(data) * share)])
+
+
+def floats(folder, name, samples):
+    sf.write(folder / name, np.asarray(samples, dtype=np.float32), 44_100, subtype="FLOAT")
+
+
+BAD_FILES = {
+    "missing.wav": (lambda d, n: None, "no such file"),
+    "folder.wav": (lambda d, n: (d / n).mkdir(), "is a folder"),
+    "empty.wav": (lambda d, n: (d / n).touch(), "0 bytes"),
+    "text.wav": (lambda d, n: (d / n).write_text("no sound\n" * 99), "cannot be read as sound"),
+    "text.mp3": (lambda d, n: (d / n).write_text("no sound\n" * 9999), "cannot be read as sound"),
+    "bytes.raw": (lambda d, n: (d / n).write_bytes(bytes(999)), "cannot be read as sound"),
+    "header.wav": (lambda d, n: cut(d, n, 0.0002), "cannot be read as sound"),
+    "half.flac": (lambda d, n: cut(d, n, 0.5), "cannot be read as sound"),
+    "half.ogg": (lambda d, n: cut(d, n, 0.5), "cut off"),
+    "zero_length.wav": (lambda d, n: floats(d, n, np.zeros((0, 2))), "holds no samples"),
+    "nan.wav": (lambda d, n: floats(d, n, [[0, 0], [math.nan, 0]]), "NaN"),
+    "infinite.wav": (lambda d, n: floats(d, n, [[0, 0], [math.inf, 0]]), "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file(tmp_path, name):
+    make, expected = BAD_FILES[name]
+    make(tmp_path, name)
+    with pytest.raises(InputError) as error:
+        load_audio(tmp_path / name)
+    message = str(error.value)
+    assert expected in message and name in message and "\n" not in message
+
+
+@pytest.mark.parametrize("options, expected", [
+    (dict(start=1.0), "beyond its end"), (dict(start=-1), "start=-1"), (dict(seconds=0), "seconds=0"),
+    (dict(seconds=-3), "seconds=-3"), (dict(start=math.nan), "start=nan"), (dict(seconds=math.inf), "seconds=inf"),
+    (dict(channels=0), "channels is 0"), (dict(sample_rate=0), "whole rates"), (dict(sample_rate=44_100.5), "whole rates")])
+def test_bad_options(tmp_path, options, expected):
+    save_audio(tmp_path / "a.wav", tones())
+    with pytest.raises(InputError, match=expected):
+        load_audio(tmp_path / "a.wav", **options)
+
+
+# Unusual files that work
+
+@pytest.mark.parametrize("rate, channels, subtype", [
+    (8_000, 1, "PCM_16"), (96_000, 2, "PCM_24"), (48_000, 6, "FLOAT"), (22_254, 6, "PCM_U8"), (44_100, 1, "DOUBLE"),
+    (44_100, 6, "PCM_16"), (192_000, 1, "PCM_32")])
+def test_any_rate_and_channels(tmp_path, rate, channels, subtype):
+    sf.write(tmp_path / "a.wav", tones(1, rate, channels).T.numpy(), rate, subtype=subtype)
+    assert audio_info(tmp_path / "a.wav") == (rate, channels, rate, 1.0)
+    x = load_audio(tmp_path / "a.wav")
+    expected = set_channels(tones(1, 44_100, channels), 2)
+    assert x.shape == (2, 44_100) and x.dtype == torch.float32
+    assert snr(expected[:, 4410:-4410], x[:, 4410:-4410]) > (25 if subtype == "PCM_U8" else 60)
+
+
+def test_cut_off_wav_gives_what_it_holds(tmp_path):
+    cut(tmp_path, "half.wav", 0.5)
+    x = load_audio(tmp_path / "half.wav")
+    assert abs(x.shape[1] - 22_050) < 50
+    assert (x - tones()[:, :x.shape[1]]).abs().max() <= 2**-15
+
+
+def test_contents_decide_not_the_name(tmp_path):
+    save_audio(tmp_path / "a.mp3", tones())
+    (tmp_path / "a.mp3").rename(tmp_path / "a.wav")
+    assert load_audio(str(tmp_path / "a.wav")).shape == (2, 44_100)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("n", (1, 1153))
+@pytest.mark.parametrize("rate", (8_000, 44_100))
+def test_few_samples(tmp_path, suffix, n, rate):
+    path = tmp_path / f"a.{suffix}"
+    save_audio(path, torch.full((1, n), 0.25), rate)
+    assert audio_info(path)[:3] == (rate, 1, n)
+    assert load_audio(path, sample_rate=rate, channels=1).shape == (1, n)
+    assert load_audio(path).shape == (2, math.ceil(n * 44_100 / rate))
+
+
+# Round trips. WAV and FLAC round to 16 bits; ogg and mp3 must keep length, alignment and most of the sound
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("channels, rate", [(1, 44_100), (2, 44_100), (2, 22_050), (2, 48_000)])
+def test_round_trip(tmp_path, suffix, channels, rate):
+    x, path = tones(2, rate, channels), tmp_path / "new" / "folders" / f"a.{suffix}"
+    save_audio(path, x, rate)
+    y = load_audio(path, sample_rate=rate, channels=channels)
+    assert y.shape == x.shape
+    if suffix in ("wav", "flac"):
+        assert (x - y).abs().max() <= 2**-16
+        save_audio(path, y, rate)
+        assert torch.equal(load_audio(path, sample_rate=rate, channels=channels), y)
+    else:
+        assert snr(x, y) > 25
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_clicks_stay_where_they_are(tmp_path, suffix):
+    x = torch.zeros(1, 44_100)
+    x[0, [5000, 20_000, 40_000]] = 0.9
+    save_audio(tmp_path / f"a.{suffix}", x)
+    y = load_audio(tmp_path / f"a.{suffix}", channels=1)[0]
+    for i in (5000, 20_000, 40_000):
+        assert y[i - 500:i + 500].abs().argmax() == 500
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("start, seconds", [(0, 0.5), (1.2345, 0.5), (2.9, 5), (0.1, 1e-6)])
+def test_excerpt_is_a_slice(tmp_path, suffix, start, seconds):
+    x = tones(3) * torch.linspace(0, 1, 3 * 44_100)
+    save_audio(tmp_path / f"a.{suffix}", x)
+    whole = load_audio(tmp_path / f"a.{suffix}")
+    first = round(start * 44_100)
+    part = load_audio(tmp_path / f"a.{suffix}", start=start, seconds=seconds)
+    assert torch.equal(part, whole[:, first:first + max(1, round(seconds * 44_100))])
+
+
+def test_long_ogg(tmp_path):
+    x = tones(1).repeat(1, 240)
+    save_audio(tmp_path / "long.ogg", x)
+    assert audio_info(tmp_path / "long.ogg").samples == x.shape[1]
+    assert snr(x[:, -44_100:], load_audio(tmp_path / "long.ogg", start=239)) > 20
+
+
+# Writing
+
+@pytest.mark.parametrize("error", (RuntimeError, KeyboardInterrupt, MemoryError))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch, suffix, error):
+    path = tmp_path / f"a.{suffix}"
+    save_audio(path, tones())
+    old, write, calls = path.read_bytes(), sf.SoundFile.write, []
+
+    def break_off(self, data):
+        calls.append(len(data))
+        if len(calls) > 2:
+            raise error("power cut")
+        return write(self, data)
+
+    monkeypatch.setattr(sf.SoundFile, "write", break_off)
+    with pytest.raises(error):
+        save_audio(path, -tones(3))
+    assert len(calls) == 3 and path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_disk_full(tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sf.SoundFile, "write", full)
+    with pytest.raises(InputError, match="a.wav cannot be written: No space left"):
+        save_audio(tmp_path / "a.wav", tones())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_while_saving(tmp_path):
+    path = tmp_path / "a.wav"
+    save_audio(path, tones())
+    old = path.read_bytes()
+    code = ("import os, sys, torch, soundfile as sf; from msanii.audio import save_audio\n"
+            "sf.SoundFile.write = lambda self, data: os.kill(os.getpid(), 9)\n"
+            "save_audio(sys.argv[1], torch.zeros(2, 99))")
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
+    assert path.read_bytes() == old
+
+
+def test_saved_files_have_the_usual_permissions(tmp_path):
+    (tmp_path / "plain").touch()
+    save_audio(tmp_path / "a.wav", tones())
+    assert (tmp_path / "a.wav").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("name, shape, rate, expected", [
+    ("a.m4a", (2, 99), 44_100, "ends in one of"), ("a", (2, 99), 44_100, "ends in one of"),
+    (".wav", (2, 99), 44_100, "ends in one of"), ("a.mp3", (2, 99), 96_000, "cannot hold 96000 Hz"),
+    ("a.mp3", (6, 99), 44_100, "at most 2 channels"), ("a.flac", (9, 99), 44_100, "at most 8 channels"),
+    ("a.ogg", (2, 99), 384_000, "cannot hold 384000 Hz"),  # libsndfile itself crashes here
+    ("a.wav", (2, 99), 0, "cannot hold 0 Hz"), ("a.wav", (2, 99), 44_100.5, "cannot hold 44100.5 Hz"),
+    ("a.wav", (3, 2, 99), 44_100, "batch of 3"), ("a.wav", (2, 0), 44_100, "1 or more samples"),
+    ("folder.wav", (2, 99), 44_100, "is a folder"), ("file/a.wav", (2, 99), 44_100, "cannot be written")])
+def test_bad_save(tmp_path, name, shape, rate, expected):
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=expected):
+        save_audio(tmp_path / name, torch.zeros(shape), rate)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_upper_case_suffix_batch_of_one_and_gradients(tmp_path):
+    save_audio(tmp_path / "A.WAV", tones()[None].double().requires_grad_(), 44_100.0)
+    assert snr(tones(), load_audio(tmp_path / "A.WAV")) > 60
+
+
+def test_clipping_warns_and_full_scale_does_not(tmp_path):
+    with pytest.warns(UserWarning, match=r"a.wav: the peak is 3"):
+        save_audio(tmp_path / "a.wav", torch.tensor([[0.0, 3.0, -3.0]]))
+    assert load_audio(tmp_path / "a.wav", channels=1).tolist() == [[0.0, 1 - 2**-15, -1.0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_audio(tmp_path / "a.wav", torch.tensor([[1.0, -1.0]]))
+
+
+def test_replacing(tmp_path):
+    with replacing(tmp_path / "new" / "a.json") as temporary:
+        assert temporary.parent == tmp_path / "new" and temporary.suffix == ".json"
+        temporary.write_text("1")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.json"]
+
+
+# Waveforms
+
+@pytest.mark.parametrize("bad, expected", [
+    (torch.zeros(9), r"shape \(9,\)"), (torch.zeros(1, 1, 2, 9), "give"), (torch.zeros(9, 2, dtype=torch.int16), "int16"),
+    (np.zeros((2, 9), np.int32), "int32"), (torch.zeros(2, 9, dtype=torch.complex64), "complex64"), ([[0.0]], "list"),
+    (None, "NoneType"), ("a.wav", "str"), (torch.zeros(441, 2), "transpose"), (torch.zeros(2, 0), "samples"),
+    (torch.zeros(0, 9), "channels"), (torch.tensor([[math.nan]]), "NaN"), (np.array([[np.inf]]), "infinite"),
+    (torch.zeros(2, 4), "5 or more samples")])
+def test_bad_waveform(bad, expected):
+    with pytest.raises(InputError, match=expected) as error:
+        check_waveform(bad, name="my song", min_samples=5 if "5" in expected else 1)
+    assert "my song" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("x", [
+    torch.ones(1, 1, dtype=torch.float64), torch.ones(2, 9, dtype=torch.bfloat16), torch.ones(3, 2, 9).half(),
+    np.ones((2, 9)), np.ones((2, 9), ">f4"), np.ones((9, 2), np.float32).T[:, ::-1]])
+def test_good_waveform(x):
+    y = check_waveform(x)
+    assert y.dtype == torch.float32 and tuple(y.shape) == x.shape and (y == 1).all()
+
+
+def test_check_keeps_gradients():
+    x = torch.ones(1, 9, requires_grad=True)
+    check_waveform(x).sum().backward()
+    assert (x.grad == 1).all()
+
+
+@pytest.mark.parametrize("orig, new", [(44_100, 48_000), (48_000, 44_100), (44_100, 44_101), (8_000, 96_000), (3, 2)])
+@pytest.mark.parametrize("n", (1, 2, 1000))
+def test_resample_length(orig, new, n):
+    assert resample(torch.ones(3, 2, n), orig, new).shape == (3, 2, math.ceil(n * new / orig))
+
+
+def test_resample_there_and_back():
+    x = tones(2)
+    y = resample(resample(x, 44_100, 48_000), 48_000, 44_100)
+    assert y.shape == x.shape and snr(x[:, 4410:-4410], y[:, 4410:-4410]) > 60
+    assert torch.equal(resample(x, 44_100, 48_000), resample(x, 44_100, 48_000))
+
+
+# Looking and listening
+
+@pytest.mark.parametrize("shape", [(1,), (9,), (1, 1), (2, 30_000), (3, 2, 500), (6, 500)])
+@pytest.mark.parametrize("rate", (8_000, 44_100, 96_000))
+def test_player_and_plot(shape, rate):
+    html = player(torch.ones(shape), rate, title="a < b", seconds=0.5).data
+    assert "a &lt; b" in html and "data:audio/mpeg;base64," in html
+    axes = plot_waveform(np.ones(shape, np.float32), rate)
+    assert axes.get_xlabel() == "time (s)"
+    audio.plt.close("all")
+
+
+def test_player_is_small_and_repeats():
+    noise = torch.rand(2, 44_100 * 5, generator=torch.Generator().manual_seed(0)) - 0.5
+    assert len(player(noise).data) < 150_000
+    assert player(noise).data == player(noise).data
+
+
+@pytest.mark.parametrize("spec", [
+    torch.zeros(1, 1), torch.ones(2, 1, 128, 40), torch.ones(5, 9, dtype=torch.complex64), np.ones((128, 9))])
+@pytest.mark.parametrize("db", (True, False))
+def test_plot_spectrogram(spec, db):
+    axes = plot_spectrogram(spec, db=db, hop=44_100)
+    assert axes.images[0].get_extent()[1] == spec.shape[-1] - 0.5
+    audio.plt.close("all")
+
+
+def test_nothing_to_plot():
+    with pytest.raises(InputError, match="cannot be plotted"):
+        plot_spectrogram(torch.zeros(9))
+    with pytest.raises(InputError, match="cannot be plotted"):
+        plot_waveform(torch.zeros(2, 0))

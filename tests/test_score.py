@@ -1,0 +1,249 @@
+"""Scores that are damaged, odd or too large, and a system without FluidSynth or SoundFont."""
+import ctypes, io, math, random, sys
+
+import numpy as np
+import pretty_midi
+import pytest
+import torch
+
+from msanii import score as S
+from msanii.audio import InputError
+from msanii.score import compose, find_soundfont, load_score, notes, piano_roll, render_score
+
+
+def make(*instruments):
+    "A score from (program, is_drum, [(pitch, start, end)])."
+    score = pretty_midi.PrettyMIDI()
+    for program, is_drum, played in instruments:
+        instrument = pretty_midi.Instrument(program, is_drum)
+        instrument.notes = [pretty_midi.Note(90, pitch, start, end) for pitch, start, end in played]
+        score.instruments.append(instrument)
+    return score
+
+
+def midi_bytes(score):
+    file = io.BytesIO()
+    score.write(file)
+    return file.getvalue()
+
+
+# Reading
+
+def test_truncated_midi_is_named(tmp_path):
+    path = tmp_path / "cut.mid"
+    path.write_bytes(midi_bytes(compose(seconds=4))[:300])
+    with pytest.raises(InputError, match="cut.mid"):
+        load_score(path)
+
+
+def test_randomly_damaged_midi_loads_or_raises_inputerror():
+    whole, rng, refused = midi_bytes(compose(seconds=4)), random.Random(0), 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 8)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        try:
+            load_score(bytes(data))
+        except InputError:
+            refused += 1
+    assert refused > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"These are the words of a song.", b"\x00" * 500], ids=["empty", "text", "zeros"])
+def test_what_is_no_midi(tmp_path, content):
+    path = tmp_path / "song.mid"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="song.mid"):
+        load_score(path)
+
+
+def test_midi_without_notes(tmp_path):
+    path = tmp_path / "silent.mid"
+    pretty_midi.PrettyMIDI().write(str(path))
+    for given in (path, path.read_bytes(), pretty_midi.PrettyMIDI()):
+        with pytest.raises(InputError, match="no notes"):
+            load_score(given)
+
+
+def test_paths_that_are_no_files(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_score(tmp_path / "missing.mid")
+    for wrong in (tmp_path, None, 3.5):
+        with pytest.raises(InputError):
+            load_score(wrong)
+
+
+@pytest.mark.parametrize("note", [(60, math.nan, 1.0), (60, 0.0, math.inf), (60, -1.0, 1.0), (200, 0.0, 1.0)])
+def test_notes_that_cannot_be_played(note):
+    with pytest.raises(InputError, match="The score holds"):
+        render_score(make((0, False, [note])))
+
+
+# SoundFont and FluidSynth
+
+def test_named_soundfont_is_missing_or_no_soundfont(tmp_path, monkeypatch):
+    fake = tmp_path / "piano.sf2"
+    fake.write_text("no SoundFont")
+    for path in (fake, tmp_path / "absent.sf2", tmp_path):
+        with pytest.raises(InputError, match=path.name):
+            find_soundfont(path)
+    monkeypatch.setenv("SOUNDFONT", str(fake))
+    with pytest.raises(InputError, match="piano.sf2 .from SOUNDFONT"):
+        render_score(compose(seconds=1))
+
+
+def test_order_of_soundfonts(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOUNDFONT", raising=False)
+    monkeypatch.delenv("MSANII_SOUNDFONT", raising=False)
+    shipped = find_soundfont()
+    assert shipped.name == "TimGM6mb.sf2"
+    for name in "abc":
+        (tmp_path / f"{name}.sf2").write_bytes(shipped.read_bytes()[:12])
+    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "c.sf2"))
+    assert find_soundfont().name == "c.sf2"
+    monkeypatch.setenv("MSANII_SOUNDFONT", str(tmp_path / "b.sf2"))
+    assert find_soundfont().name == "b.sf2"
+    assert find_soundfont(tmp_path / "a.sf2").name == "a.sf2"
+    with pytest.raises(InputError, match="a.sf2"):  # the head of a SoundFont, and nothing behind it
+        render_score(compose(seconds=1), soundfont=tmp_path / "a.sf2")
+
+
+def test_no_soundfont_anywhere(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOUNDFONT", raising=False)
+    monkeypatch.delenv("MSANII_SOUNDFONT", raising=False)
+    monkeypatch.setattr(S, "SOUNDFONT_FOLDERS", (str(tmp_path / "nowhere"),))
+    monkeypatch.setattr(pretty_midi, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(InputError, match="nowhere"):
+        find_soundfont()
+
+
+def test_fluidsynth_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)  # importing it raises ImportError
+    with pytest.raises(InputError, match="libfluidsynth3"):
+        render_score(compose(seconds=1))
+    assert len(notes(compose(seconds=1))) > 0  # what needs no synthesizer works
+
+
+# Playing
+
+def test_rendering_is_the_same_to_the_bit():
+    score = compose(seed=2, seconds=3)
+    first = render_score(score)
+    ctypes.CDLL(None).rand()  # FluidSynth's dither would take its noise from here
+    assert torch.equal(render_score(score), first)
+    assert torch.equal(render_score(midi_bytes(score)), render_score(midi_bytes(score)))
+
+
+def test_stereo():
+    score = make((0, False, [(60, 0.0, 1.0)]))
+    left, right = render_score(score)
+    assert left.std() > 0 and not torch.equal(left, right)
+    score.instruments[0].control_changes.append(pretty_midi.ControlChange(10, 0, 0.0))
+    left, right = render_score(score)
+    assert left.std() > 5 * right.std()
+
+
+def test_forty_instruments_all_sound():
+    every = [(0, False, [(40 + i, 0.002 * i, 0.2)]) for i in range(40)]
+    together = render_score(make(*every), tail=0.1)
+    alone = sum(render_score(make(instrument), tail=0.1) for instrument in every)
+    assert (together - alone).abs().max() < 1e-4 * together.abs().max()
+
+
+def test_too_many_instruments():
+    with pytest.raises(InputError, match="257 instruments"):
+        render_score(make(*[(0, False, [(60, 0.0, 0.1)])] * 257))
+
+
+def test_drums():
+    beat = [(36, 0.0, 0.2), (38, 0.5, 0.7)]
+    drums, bass = make((0, True, beat)), make((0, False, beat))
+    assert render_score(drums).abs().max() > 0.01
+    assert not torch.equal(render_score(drums), render_score(bass))
+    assert notes(drums).shape == (0, 5) and len(notes(bass)) == 2
+    assert piano_roll(drums, frames=20).abs().sum() == 0
+
+
+def test_pitch_bend_and_rate():
+    def fundamental(score):
+        sound = render_score(score, sample_rate=22_050)[0, :22_050].numpy()
+        return np.abs(np.fft.rfft(sound * np.hanning(22_050))).argmax()  # Hz
+    score = make((73, False, [(69, 0.0, 1.0)]))
+    assert render_score(score, sample_rate=22_050).shape == (2, 44_100)
+    assert abs(fundamental(score) - 440) <= 3
+    score.instruments[0].pitch_bends.append(pretty_midi.PitchBend(8191, 0.0))  # two semitones up
+    assert abs(fundamental(score) - 440 * 2 ** (2 / 12)) <= 5
+    with pytest.raises(InputError, match="4000"):
+        render_score(score, sample_rate=4000)
+
+
+def test_score_of_ten_hours():
+    with pytest.raises(InputError, match="two hours"):
+        render_score(make((0, False, [(60, 36_000.0, 36_001.0)])))
+
+
+def test_note_without_length_sounds_and_stops():
+    sound = render_score(make((19, False, [(60, 0.5, 0.5)])), tail=2.0)  # an organ sounds as long as its key is down
+    assert sound[:, 22_050:26_000].abs().max() > 1e-3
+    assert sound[:, -4410:].abs().max() < 1e-3
+
+
+# Tables and rolls
+
+def pedalled(*changes):
+    score = make((0, False, [(60, 0.0, 0.5), (60, 2.0, 2.5), (64, 0.0, 0.5)]))
+    score.instruments[0].control_changes = [pretty_midi.ControlChange(64, value, time) for time, value in changes]
+    return {(row[2], row[0]): row[1] for row in notes(score)}
+
+
+def test_pedal():
+    assert pedalled() == {(60, 0): 0.5, (60, 2): 2.5, (64, 0): 0.5}
+    assert pedalled((0.1, 127), (1.0, 0)) == {(60, 0): 1.0, (60, 2): 2.5, (64, 0): 1.0}
+    assert pedalled((0.1, 127), (3.0, 0)) == {(60, 0): 2.0, (60, 2): 3.0, (64, 0): 3.0}  # struck again at 2 s
+    assert pedalled((0.1, 127), (0.5, 0)) == {(60, 0): 0.5, (60, 2): 2.5, (64, 0): 0.5}
+    assert pedalled((0.6, 127), (1.0, 0))[60, 0] == 0.5  # the pedal came too late for it
+    assert pedalled((0.1, 127))[64, 0] == 2.5            # never lifted: until the score ends
+
+
+def test_roll_of_a_window_is_the_window_of_the_roll():
+    table = notes(compose(seed=1, seconds=20))
+    whole = piano_roll(table, frames=900)
+    for start, frames in ((0, 900), (100, 50), (700, 200), (850, 100)):
+        part = piano_roll(table, frames, start=start)
+        assert torch.equal(part[..., : 900 - start], whole[..., start : start + frames])
+    assert piano_roll(table, frames=10, start=10_000).abs().sum() == 0
+
+
+def test_roll_values():
+    score = make((0, False, [(20, 0.0, 1.0), (109, 0.0, 1.0), (21, 0.0, 1.0), (108, 0.5, 0.5)]))
+    roll = piano_roll(score, frames=50)
+    assert roll.shape == (1, 176, 50) and roll.dtype == torch.float32
+    assert roll[0].nonzero()[:, 0].unique().tolist() == [0, 87, 88, 175]  # pitches 20 and 109 are no keys of a piano
+    assert roll[0, 0].nonzero().flatten().tolist() == [0]
+    assert roll[0, 88].nonzero().flatten().tolist() == list(range(43))    # 1 s is 43.07 frames
+    assert roll[0, 175].nonzero().flatten().tolist() == [22]              # no length, yet a frame
+    assert roll.max().item() == pytest.approx(90 / 127)
+
+
+# Composing
+
+def test_compose():
+    for seed, seconds in ((0, 0.5), (1, 5), (2, 33.3), ((3, 4), 60)):
+        song = compose(seed, seconds)
+        assert [i.name for i in song.instruments] == ["MELODY", "CHORDS", "BASS", "DRUMS"]
+        assert song.get_end_time() <= seconds + 1e-6
+        assert midi_bytes(song) == midi_bytes(compose(seed, seconds))
+    assert midi_bytes(compose(0)) != midi_bytes(compose(1))
+    assert compose(0, 20, tempo=100).get_tempo_changes()[1][0] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("wrong", [dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C"), dict(seed=-1), dict(seed="x")])
+def test_compose_refuses(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        compose(**wrong)
+
+
+def test_composed_songs_do_not_clip():
+    for seed in range(3):
+        peak = render_score(compose(seed, 15)).abs().max()
+        assert 0.1 < peak < 1

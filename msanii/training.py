@@ -103,7 +103,7 @@ class Recipe:
         if unknown: raise InputError(f"Recipe: unknown settings {', '.join(sorted(unknown))}; it has {', '.join(f.name for f in fields(cls))}")
         return cls(**settings)
 
-# %% ../nbs/09_training.ipynb #b843da67
+# %% ../nbs/09_training.ipynb #eae82a35
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -115,8 +115,8 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4)),
-        "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=220, batch=4, frames=192, objective="v",
-                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=160, validate_every=55),
+        "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=280, batch=4, frames=192, objective="v",
+                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=210, validate_every=70),
     },
 }
 

@@ -285,9 +285,9 @@ def _settle(x, weight, n_fft):
     x[-half:] = x[-n_fft - 1:-half - 1].flip(0)
     return x
 
-# %% ../nbs/01_mel.ipynb #84029c2a
-def _walk(S, start, n_iter, momentum, n_fft, hop):
-    "One channel S (t, k), its largest entry about 1, and phases (k,) to start from -> waveform ((t - 1) * hop,)."
+# %% ../nbs/01_mel.ipynb #a4734c4d
+def _walk(S, guide, start, n_iter, momentum, n_fft, hop):
+    "One channel S (t, k), its largest entry about 1, a guide (t, k) whose peaks lead the first phases, and those of frame 0 (k,) -> waveform ((t - 1) * hop,)."
     t, k = S.shape
     size = 512 if S.device.type == "cpu" else t
     blocks = [slice(i, i + size) for i in range(0, t, size)]
@@ -295,7 +295,7 @@ def _walk(S, start, n_iter, momentum, n_fft, hop):
     weight = _overlap_add((window ** 2).expand(t, n_fft), hop).clamp(min=1e-12)
     x, previous = torch.zeros_like(weight), torch.zeros(t, k, dtype=torch.complex64, device=S.device)
     for b in blocks:  # the first guess
-        phase = (start + _phase_steps(S[b], n_fft, hop).cumsum(0)) % _TURN
+        phase = (start + _phase_steps(guide[b], n_fft, hop).cumsum(0)) % _TURN
         start = phase[-1]
         _overlap_add(torch.fft.irfft(torch.polar(S[b], phase * (2 * math.pi / _TURN)), n=n_fft) * window, hop, x, b.start)
     for _ in range(n_iter):
@@ -317,7 +317,7 @@ def _generators(generator, b):
         raise InputError(f"generator: give one torch.Generator on the CPU, a list of {b} (one for each item), or None.")
     return generator
 
-# %% ../nbs/01_mel.ipynb #07965df6
+# %% ../nbs/01_mel.ipynb #23174f39
 @torch.no_grad()
 def griffin_lim(magnitude, n_iter=32, momentum=0.99, n_fft=2048, hop=1024, length=None, generator=None):
     """A waveform (..., n), float32, whose STFT magnitude comes close to `magnitude` (..., k, t): fast Griffin-Lim.
@@ -339,9 +339,10 @@ def griffin_lim(magnitude, n_iter=32, momentum=0.99, n_fft=2048, hop=1024, lengt
     items, waves = magnitude.reshape(lead[0] if len(lead) > 1 else 1, -1, k, t), []
     with _full_precision(magnitude):
         for item, g in zip(items, _generators(generator, len(items))):
-            starts = torch.randint(_TURN, (len(item), k), generator=g).to(item.device)
-            for S, start in zip(item.float(), starts):
+            start = torch.randint(_TURN, (k,), generator=g).to(item.device)
+            item = torch.cat([item, item[..., -1:].expand(-1, -1, more)], -1).mT.float()
+            guide = item.mean(0) / item.mean(0).max().clamp(min=1e-30)  # all channels start from the same phases, or what is in the middle of the stereo image would spread
+            for S in item:
                 peak = S.max().clamp(min=1e-30)
-                S = torch.cat([S, S[:, -1:].expand(-1, more)], 1).T.contiguous() / peak
-                waves.append(_walk(S, start, n_iter, momentum, n_fft, hop)[:length] * peak)
+                waves.append(_walk(S / peak, guide, start, n_iter, momentum, n_fft, hop)[:length] * peak)
     return torch.stack(waves).reshape(*lead, length)

@@ -29,7 +29,7 @@ def seconds(f, repeats):
 
 
 def memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
 
 
 def cpu_name():

@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'fit_mel', 'vocoder_loss', 'draw', 'unet_loss', 'warm_up', 'Recipe', 'paper_steps', 'save_checkpoint',
            'checkpoints', 'load_checkpoint', 'validate', 'train', 'LossPlot', 'train_vocoder', 'train_unet']
 
-# %% ../nbs/09_training.ipynb #7ecc5e7c
+# %% ../nbs/09_training.ipynb #42db2e9a
 import functools
 import json
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DataLoaderConfiguration
 from IPython.display import display
 from safetensors.torch import load_file, save_file
@@ -103,7 +103,7 @@ class Recipe:
         if unknown: raise InputError(f"Recipe: unknown settings {', '.join(sorted(unknown))}; it has {', '.join(f.name for f in fields(cls))}")
         return cls(**settings)
 
-# %% ../nbs/09_training.ipynb #eae82a35
+# %% ../nbs/09_training.ipynb #3c59db04
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -115,8 +115,8 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4)),
-        "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=280, batch=4, frames=192, objective="v",
-                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=210, validate_every=70),
+        "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="x0",
+                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
     },
 }
 
@@ -184,7 +184,7 @@ def validate(model, loss, data, batch=4, device="cpu", limit=32):
 def _to(batch, device):
     return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
 
-# %% ../nbs/09_training.ipynb #8b142e83
+# %% ../nbs/09_training.ipynb #151570dd
 def train(model, loss, data, recipe, valid=None, folder=None, callback=None, progress=True, num_workers=0):
     """Train `model` by `recipe`, with Accelerate. Returns (the trained network, its history).
 
@@ -228,7 +228,7 @@ def train(model, loss, data, recipe, valid=None, folder=None, callback=None, pro
         bar.update(); bar.set_postfix(loss=f"{mean:.3f}")
         if callback: callback(step, history)
     bar.close()
-    return _best(plain, ema).eval(), history
+    return _best(accelerator.unwrap_model(model, keep_fp32_wrapper=False), ema).eval(), history
 
 def _best(plain, ema):
     "The moving average, once there is one."
@@ -250,7 +250,7 @@ class LossPlot:
         if self.handle: self.handle.update(fig)
         else: self.handle = display(fig, display_id=True)
 
-# %% ../nbs/09_training.ipynb #b6709bec
+# %% ../nbs/09_training.ipynb #0e3f16a6
 def _data(corpus, recipe):
     train_data = Windows(corpus, recipe.frames, SPLITS["train"], length=recipe.steps * recipe.batch, seed=recipe.seed)
     try: return train_data, Grid(corpus, recipe.frames, SPLITS["validation"])
@@ -261,7 +261,7 @@ def train_vocoder(corpus, recipe=RECIPES["vocoder"]["small"], mel=None, **kwargs
     data, valid = _data(corpus, recipe)
     mel = mel or fit_mel(data)
     torch.manual_seed(recipe.seed)
-    mel.to(Accelerator().device)
+    mel.to(PartialState().device)
     vocoder, history = train(Vocoder(**recipe.network), functools.partial(vocoder_loss, mel=mel), data, recipe, valid, **kwargs)
     return vocoder, mel, history
 
@@ -270,7 +270,7 @@ def train_unet(corpus, recipe=RECIPES["unet"]["small"], mel=None, **kwargs):
     data, valid = _data(corpus, recipe)
     mel = mel or fit_mel(data)
     torch.manual_seed(recipe.seed)
-    mel.to(Accelerator().device)
+    mel.to(PartialState().device)
     loss = functools.partial(unet_loss, mel=mel, schedule=Schedule.named(recipe.schedule), objective=recipe.objective, seed=recipe.seed)
     unet, history = train(UNet(**recipe.network), loss, data, recipe, valid, **kwargs)
     return unet, mel, history

@@ -360,7 +360,8 @@ def test_loud_song_is_turned_down(tmp_path, monkeypatch):
 # Windows
 
 def test_window_is_the_same_in_another_process(corpus, other):
-    assert other.process.stdout.readline().strip() == _digest(corpus)
+    lines = iter(other.process.stdout.readline, "")
+    assert next(line.strip() for line in lines if "was found at" not in line) == _digest(corpus)  # pyfluidsynth prints a line where CI is set
 
 
 def test_windows_lie_on_the_grid(corpus):

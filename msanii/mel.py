@@ -204,7 +204,7 @@ class MinMaxScaler(_Running):
     @property
     def half_range(self): return ((self.high - self.low) / 2).clamp(min=1e-5)
 
-# %% ../nbs/01_mel.ipynb #0c567794
+# %% ../nbs/01_mel.ipynb #5756b31c
 class MelTransform(_KeepFloat32):
     """Waveform (b, c, n) -> scaled log-mel spectrogram (b, c, f, t), f = n_mels, t = n // hop + 1, and back to magnitudes.
 
@@ -221,6 +221,9 @@ class MelTransform(_KeepFloat32):
         filters = mel_filters(n_mels, n_fft, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("unfilter", torch.linalg.pinv(filters.double()).float(), persistent=False)
+        cover = filters.sum(dim=0)  # of each bin, by all filters; next to nothing at both ends, where the neighbour's share is used
+        nearest = torch.arange(len(cover)).clamp(*(cover > 1e-4).nonzero()[[0, -1], 0].tolist())
+        self.register_buffer("spread", (filters.T / filters.sum(dim=1) / cover[:, None])[nearest], persistent=False)  # each filter filled evenly
         loudest = filters.norm(dim=1).max().item() * n_fft * math.sqrt(3 / 16)  # Cauchy-Schwarz and Parseval
         self.standard = StandardScaler(momentum)
         self.minmax = MinMaxScaler(math.log(eps), math.log(loudest + eps), momentum)
@@ -258,6 +261,13 @@ class MelTransform(_KeepFloat32):
     def to_magnitude(self, x):
         "Scaled (b, c, f, t) -> STFT magnitude (b, c, k, t): the least-energy magnitude with this mel, negative entries set to 0."
         with _full_precision(x): return (self.unfilter @ self.inverse(x)).clamp(min=0)
+
+    def guess(self, x):
+        """Scaled (b, c, f, t) -> a first guess of the STFT magnitude (b, c, k, t) for a vocoder: `to_magnitude`, but nowhere lower than
+        0.4 of what each filter would hold if it were filled evenly."""
+        with _full_precision(x):
+            mel = self.inverse(x)
+            return torch.maximum(self.unfilter @ mel, 0.4 * (self.spread @ mel))
 
 # %% ../nbs/01_mel.ipynb #3609fbc7
 _TURN = 65_536  # parts of a full turn, in which phases are counted

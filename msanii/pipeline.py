@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEIGHTS', 'FILES', 'MAX_SECONDS', 'Settings', 'Msanii', 'save_part']
 
-# %% ../nbs/10_pipeline.ipynb #af2067a2
+# %% ../nbs/10_pipeline.ipynb #beebb765
 import json
 import re
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +22,7 @@ from .mel import MelTransform, griffin_lim
 from .samplers import SAMPLERS, lu_timesteps, noise, timesteps
 from .score import role_roll
 from .unet import D_COND, UNet, condition
-from .vocoder import Vocoder
+from .vocoder import Vocoder, build_vocoder
 
 # %% ../nbs/10_pipeline.ipynb #c1b60271
 @dataclass
@@ -71,7 +71,7 @@ class Msanii:
 # %% ../nbs/10_pipeline.ipynb #3ac6e149
 from fastcore.basics import patch
 
-# %% ../nbs/10_pipeline.ipynb #3a39e3c8
+# %% ../nbs/10_pipeline.ipynb #3c9339ac
 @patch
 @torch.no_grad()
 def encode(self: Msanii, waveform):
@@ -83,7 +83,7 @@ def encode(self: Msanii, waveform):
 def decode(self: Msanii, x, length=None, seeds=None):
     "Scaled mel x_0 (b, c, f, t) -> waveform (b, c, length), length (t - 1) * 1024 if not given; seeds: one an item, for the phase."
     gens = [torch.Generator().manual_seed(s) for s in (seeds or [0] * len(x))]
-    guess = self.mel.to_magnitude(x) if self.vocoder.prior else None
+    guess = self.mel.guess(x) if self.vocoder.prior else None
     return griffin_lim(self.vocoder(x, guess), self.settings.iterations, n_fft=self.mel.n_fft, hop=self.mel.hop, length=length, generator=gens)
 
 # %% ../nbs/10_pipeline.ipynb #fbc32184
@@ -216,7 +216,7 @@ def save_pretrained(self: Msanii, folder, half=False):
     _write(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1)))
     return folder
 
-# %% ../nbs/10_pipeline.ipynb #346058c3
+# %% ../nbs/10_pipeline.ipynb #02e049ed
 def _config(folder):
     "What config.json says."
     path = Path(folder) / "config.json"
@@ -245,7 +245,7 @@ def _from_folder(folder):
     "Read what `save_pretrained` has written."
     config, known = _config(folder), {f.name for f in fields(Settings)}
     settings = Settings(**{k: v for k, v in config["settings"].items() if k in known})
-    return Msanii(_part(folder, config, "unet", UNet), _part(folder, config, "vocoder", Vocoder), _mel(folder, config), settings)
+    return Msanii(_part(folder, config, "unet", UNet), _part(folder, config, "vocoder", build_vocoder), _mel(folder, config), settings)
 
 @patch(cls_method=True)
 def from_pretrained(cls: Msanii, source=None, device=None, revision=None):

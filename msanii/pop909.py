@@ -243,23 +243,25 @@ def example_song(seconds=10.0, start=0.0, number=1):
     score, waveform = _example_song(float(seconds), float(start), number, os.environ.get("POP909"))
     return deepcopy(score), waveform.clone()  # copies, so that nobody changes what the next caller gets
 
-# %% ../nbs/08_pop909.ipynb #1e8ac8dc
+# %% ../nbs/08_pop909.ipynb #edcbafeb
 def change_programs(score, seed):
-    "The score with a General MIDI program, 0 to 119, drawn for each of its instruments; drums are left alone."
+    "The score with a General MIDI program, 0 to 119, drawn for each of its instruments, without its pedal; drums are left alone."
     score, rng = deepcopy(score), np.random.default_rng(seed)
     for instrument in score.instruments:
         if not instrument.is_drum:
             instrument.program = int(rng.integers(120))
+            instrument.control_changes = [c for c in instrument.control_changes if c.number != 64]
     return score
 
-# %% ../nbs/08_pop909.ipynb #1631082a
+# %% ../nbs/08_pop909.ipynb #eac558a7
 def _render_one(songs, number, folder, soundfont, programs=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
     file = Path(folder) / f"{number:03d}.npy"
     if not file.exists():
         try:
             score = songs[number].score
-            waveform = render_score(change_programs(score, number) if programs else score, soundfont=soundfont)
+            score = change_programs(score, number) if programs else score
+            waveform = render_score(score, soundfont=soundfont)
         except InputError as error:
             return number, 0, str(error)
         waveform = waveform / max(1.0, waveform.abs().max().item())

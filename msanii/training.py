@@ -8,7 +8,7 @@ __all__ = ['RECIPES', 'PARTS', 'fit_mel', 'gains', 'vocoder_loss', 'draw', 'draw
            'read_checkpoint', 'load_checkpoint', 'validate', 'train', 'LossPlot', 'corpus_mel', 'train_vocoder',
            'train_unet']
 
-# %% ../nbs/09_training.ipynb #81a69bb6
+# %% ../nbs/09_training.ipynb #cea8ae8b
 import functools
 import hashlib
 import json
@@ -37,7 +37,7 @@ from .mel import MelTransform, griffin_lim, magnitude
 from .pop909 import Grid, Mixed, Windows, corpus_about, corpus_split
 from .samplers import ddim, noise, timesteps
 from .unet import D_COND, UNet, condition
-from .vocoder import Vocoder
+from .vocoder import Vocoder, build_vocoder
 
 # %% ../nbs/09_training.ipynb #59a5f9b2
 def fit_mel(data, n=64, mel=None):
@@ -47,7 +47,7 @@ def fit_mel(data, n=64, mel=None):
         for i in range(min(n, len(data))): mel(data[i]["waveform"][None])
     return mel.eval()
 
-# %% ../nbs/09_training.ipynb #c6e14e61
+# %% ../nbs/09_training.ipynb #c81091b0
 def gains(index, decibels, seed=0):
     "A factor (b,) for each window, uniform in decibels between -decibels and +decibels / 3, from `seed` and its number alone."
     gens = [torch.Generator().manual_seed(seed * 2**32 + i) for i in index.tolist()]
@@ -59,7 +59,7 @@ def vocoder_loss(vocoder, batch, mel, gain=0.0, seed=0):
     waveform = batch["waveform"]
     if gain: waveform = waveform * gains(batch["index"], gain, seed)[:, None, None]
     x = mel(waveform)
-    pred, target = vocoder(x, mel.to_magnitude(x)), magnitude(waveform, mel.n_fft, mel.hop)
+    pred, target = vocoder(x, mel.guess(x)), magnitude(waveform, mel.n_fft, mel.hop)
     return spectral_convergence(pred, target, eps=1.0) + log_magnitude(pred, target)
 
 # %% ../nbs/09_training.ipynb #f5670ec2
@@ -167,7 +167,7 @@ class Recipe:
             if isinstance(error, InputError): raise InputError(f"{path}: {error}") from error
             raise InputError(f"{path} is no recipe: give a json file such as `msanii train --show` prints ({error})") from error
 
-# %% ../nbs/09_training.ipynb #4a44db53
+# %% ../nbs/09_training.ipynb #ce6c48ec
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -175,12 +175,14 @@ def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
 RECIPES = {
     "vocoder": {
         "paper": Recipe(steps=paper_steps(201, 512, 8), batch=8, frames=512, log_every=50, sample_every=5000),
+        "shipped": Recipe(dict(kind="prior"), steps=3000, batch=8, frames=128, mix=[6, 3, 1], gain=30, lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=200,
+                          ema_start=1000, log_every=20, validate_every=200, save_every=500),
         "small": Recipe(dict(prior=True), steps=120, batch=8, frames=64, lr=1e-3, warmup=30, ema=0.9, ema_every=5, ema_start=60, validate_every=60),
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
         "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="x0",
-                        lr=8e-4, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
+                        lr=6e-4, decay=0.3, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
     },
 }
 
@@ -282,11 +284,11 @@ class _Numbered(Dataset):
     def __len__(self): return self.n
     def __getitem__(self, i): return {**self.data[(self.start + i) % len(self.data)], "index": self.start + i}
 
-# %% ../nbs/09_training.ipynb #463ace96
+# %% ../nbs/09_training.ipynb #9593e8dc
 @torch.no_grad()
 def validate(model, loss, data, batch=4, device="cpu", limit=32):
     "Mean loss over `limit` items spread evenly over `data`, each with its own fixed noise."
-    state, n = PartialState(), min(limit, len(data))
+    state, n = _processes(), min(limit, len(data))
     items = [i * len(data) // n for i in range(n)][state.process_index :: state.num_processes]
     training = model.training
     model.eval()
@@ -301,7 +303,7 @@ def validate(model, loss, data, batch=4, device="cpu", limit=32):
 def _to(batch, device):
     return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
 
-# %% ../nbs/09_training.ipynb #a4e941cd
+# %% ../nbs/09_training.ipynb #007e9ec2
 def train(model, loss, data, recipe, valid=None, folder=None, callback=None, progress=True, num_workers=0, about=None, sample=None):
     """Train `model` by `recipe`, with Accelerate. Returns (the trained network, its history).
 
@@ -355,7 +357,8 @@ def train(model, loss, data, recipe, valid=None, folder=None, callback=None, pro
             if folder: accelerator.log(dict(row, lr=learning_rate(step - 1, recipe)), step=step)
         if folder and sample and main and due(recipe.sample_every): _log_samples(accelerator, sample(_best(plain, ema)), step)
         if folder and main and due(recipe.save_every):
-            save_checkpoint(folder, step, plain, ema, opt, accelerator.scaler, history, recipe, recipe.keep, recent=recent, skipped=skipped, about=about)
+            save_checkpoint(folder, step, plain, ema, opt, accelerator.scaler, history, recipe, recipe.keep, recent=recent, skipped=skipped, about=about,
+                            processes=accelerator.num_processes)
         bar.update(); bar.set_postfix(loss=f"{mean:.3f}")
         if callback: callback(step, history)
     bar.close()
@@ -363,11 +366,16 @@ def train(model, loss, data, recipe, valid=None, folder=None, callback=None, pro
     accelerator.end_training()
     return _best(accelerator.unwrap_model(model, keep_fp32_wrapper=False), ema).eval(), history
 
-# %% ../nbs/09_training.ipynb #6e075e5d
+# %% ../nbs/09_training.ipynb #1d31ca92
+def _processes():
+    "Which process this is of how many, and its device. Several without a GPU must be told to use processors, or each would train by itself."
+    alone = int(os.environ.get("LOCAL_RANK", -1)) == -1
+    return PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes") or not (alone or torch.cuda.is_available()))
+
 def _accelerator(recipe, folder):
     "Accelerate's object for a recipe: precision by device, gradients summed over the parts of a batch, a log in `folder`."
     AcceleratorState._reset_state()  # a run before this one in the same process may have had another precision
-    fp16 = "fp16" if torch.cuda.is_available() and PartialState().device.type == "cuda" else "no"
+    fp16 = "fp16" if _processes().device.type == "cuda" else "no"
     accelerator = Accelerator(mixed_precision=fp16 if recipe.precision == "auto" else recipe.precision, gradient_accumulation_steps=recipe.accumulate,
                               dataloader_config=DataLoaderConfiguration(split_batches=True), log_with="tensorboard" if folder else None, project_dir=folder)
     if recipe.batch // recipe.accumulate % accelerator.num_processes:
@@ -405,7 +413,7 @@ class LossPlot:
         if self.handle: self.handle.update(fig)
         else: self.handle = display(fig, display_id=True)
 
-# %% ../nbs/09_training.ipynb #c84c0064
+# %% ../nbs/09_training.ipynb #87681926
 def corpus_mel(corpora):
     "The mel transform for a corpus (of several, for the first), fitted to its training songs: whoever trains on it gets the same."
     corpus = corpora if isinstance(corpora, (str, Path)) else corpora[0]
@@ -424,16 +432,16 @@ def train_vocoder(corpora, recipe=RECIPES["vocoder"]["small"], mel=None, **kwarg
     data, valid, about = _data(corpora, recipe)
     mel = mel or corpus_mel(corpora)
     torch.manual_seed(recipe.seed)
-    device = PartialState().device
+    device = _processes().device
     mel.to(device)
     def sample(vocoder):
         waveform = (valid or data)[0]["waveform"][None].to(device)
         x = mel(waveform)
-        with torch.no_grad(): made = vocoder(x, mel.to_magnitude(x))
+        with torch.no_grad(): made = vocoder(x, mel.guess(x))
         show = lambda magnitude: (magnitude[0].clamp(min=1e-4).log10() / 3).clamp(-1, 1)
         return {"true": show(magnitude(waveform)), "vocoder": show(made), "sound": griffin_lim(made)[0]}
     loss = functools.partial(vocoder_loss, mel=mel, gain=recipe.gain, seed=recipe.seed)
-    vocoder, history = train(Vocoder(**recipe.network), loss, data, recipe, valid, about=about, sample=sample, **kwargs)
+    vocoder, history = train(build_vocoder(**recipe.network), loss, data, recipe, valid, about=about, sample=sample, **kwargs)
     return vocoder, mel, history
 
 def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, **kwargs):
@@ -441,7 +449,7 @@ def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, **kwargs):
     data, valid, about = _data(corpora, recipe)
     mel = mel or corpus_mel(corpora)
     torch.manual_seed(recipe.seed)
-    device, schedule = PartialState().device, Schedule.named(recipe.schedule)
+    device, schedule = _processes().device, Schedule.named(recipe.schedule)
     mel.to(device)
     unet = UNet(**recipe.network)
     if (recipe.score or recipe.context) and unet.d_cond != D_COND: raise InputError(f"Recipe: with score or context, the network needs d_cond={D_COND}")

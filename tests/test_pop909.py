@@ -9,7 +9,8 @@ import torch
 
 from msanii import pop909 as P
 from msanii.audio import InputError
-from msanii.pop909 import Composed, Grid, Pop909, Windows, download, example_song, open_songs, render_corpus, split
+from msanii.pop909 import (Composed, Grid, MidiFolder, Pop909, Windows, corpus_about, corpus_split, download, example_song, open_songs,
+                           render_corpus, split)
 
 REAL = os.environ.get("POP909")
 needs_pop909 = pytest.mark.skipif(not REAL, reason="the environment variable POP909 names no copy of POP909")
@@ -338,6 +339,54 @@ def test_killed_rendering_leaves_no_half_file_and_is_resumed(corpus, other):
         assert (folder / file.name).read_bytes() == file.read_bytes()
 
 
+def test_any_folder_of_midi_files(tmp_path):
+    for i in (1, 2, 3):
+        path = tmp_path / "midis" / "abc"[i - 1] / f"{i}.mid"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(Composed(3, 4.0)[i].midi if i != 2 else b"")
+    songs = open_songs(tmp_path / "midis")
+    assert isinstance(songs, MidiFolder) and songs.split("train") == [1, 2, 3] and songs.split("validation") == []
+    with pytest.warns(UserWarning, match=r"b.2\.mid"):
+        folder = render_corpus(songs, tmp_path / "corpus", n_jobs=1, progress=False)
+    assert corpus_split(folder, "train") == [1, 3] and corpus_about(folder)["songs"] == 2
+    (tmp_path / "midis" / "a" / "0.mid").write_bytes(Composed(3, 4.0)[1].midi)  # now all songs have other numbers
+    with pytest.raises(InputError, match="another corpus"):
+        render_corpus(open_songs(tmp_path / "midis"), folder, n_jobs=1, progress=False)
+    with pytest.raises(InputError, match="no MIDI files"):
+        MidiFolder(tmp_path / "corpus")
+
+
+def test_other_programs(tmp_path, corpus):
+    folder = render_corpus(Composed(3, 5.0), tmp_path / "a", programs=True, n_jobs=1, progress=False)
+    assert not np.array_equal(np.load(folder / "001.npy"), np.load(corpus / "001.npy"))
+    assert np.array_equal(np.load(folder / "001.notes.npy"), np.load(corpus / "001.notes.npy"))  # composed songs have no pedal
+    with pytest.raises(InputError, match="another corpus"):
+        render_corpus(Composed(3, 5.0), folder, n_jobs=1, progress=False)
+
+
+def test_full_disk_while_rendering(tmp_path, corpus):
+    """A limit on the size of files stands in for a full disk: writing fails in the same place, with an OSError."""
+    program = ("import resource, sys; from msanii.pop909 import *; from msanii.audio import InputError\n"
+               "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+               "try: render_corpus(Composed(2, 5.0), sys.argv[1], n_jobs=1, progress=False)\n"
+               "except InputError as error: print(error)")
+    out = subprocess.run([sys.executable, "-c", program, str(tmp_path / "c")], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert "make room on the disk" in out.stdout and "0 whole songs" in out.stdout, out
+    assert [f.name for f in (tmp_path / "c").glob("*") if f.name not in ("corpus.json", "001.notes.npy")] == []
+    render_corpus(Composed(3, 5.0), tmp_path / "d", numbers=[1], n_jobs=1, progress=False)
+    assert (tmp_path / "d" / "001.npy").read_bytes() == (corpus / "001.npy").read_bytes()
+
+
+def test_rendering_on_a_dask_cluster(tmp_path, corpus):
+    distributed = pytest.importorskip("distributed", reason="distributed, an optional extra, is not installed")
+    joblib = pytest.importorskip("joblib")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster):
+        with joblib.parallel_config("dask"):
+            folder = render_corpus(Composed(3, 5.0), tmp_path / "corpus", progress=False)
+    for file in corpus.iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+
+
 def test_corpus_of_another_collection(corpus, tmp_path):
     with pytest.raises(InputError, match="another corpus"):
         render_corpus(Composed(3, 6.0), corpus, n_jobs=1, progress=False)
@@ -392,7 +441,7 @@ def test_every_start_can_be_drawn_and_none_beyond(corpus):
 def test_song_shorter_than_a_window(corpus):
     for item in (Windows(corpus, frames=400)[0], Grid(corpus, frames=400)[2]):
         samples = np.load(corpus / "001.npy").shape[1]
-        assert item["waveform"].shape == (2, 399 * 1024) and item["roll"].shape == (1, 176, 400) and item["start_frame"] == 0
+        assert item["waveform"].shape == (2, 399 * 1024) and item["roll"].shape == (1, 528, 400) and item["start_frame"] == 0
         assert item["waveform"][:, :samples].abs().max() > 0 and (item["waveform"][:, samples:] == 0).all()
 
 

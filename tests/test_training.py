@@ -9,10 +9,11 @@ os.environ["ACCELERATE_USE_CPU"] = "true"  # equality to the bit is promised on 
 import pytest
 import torch
 
+from msanii import training
 from msanii.audio import InputError
 from msanii.diffusion import Schedule
 from msanii.mel import MelTransform
-from msanii.training import RECIPES, Recipe, checkpoints, load_checkpoint, paper_steps, save_checkpoint, train, unet_loss, warm_up
+from msanii.training import RECIPES, Recipe, checkpoints, paper_steps, train, unet_loss, warm_up
 from msanii.unet import UNet
 
 RECIPE = Recipe(dict(width=16, levels=2, blocks=1, heads=4, expansion=1), steps=8, batch=2, frames=4, lr=1e-3, warmup=4, ema_start=4, ema_every=2, save_every=3, validate_every=4)
@@ -72,14 +73,95 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path):
     assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-00000006", "checkpoint-00000008"]
 
 
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    if how == "half": path.write_bytes(data[: len(data) // 2])
+    if how == "flip":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_a_damaged_checkpoint_is_named(tmp_path, name, damage):
-    run(folder=tmp_path)
-    path = checkpoints(tmp_path)[-1] / name
-    data = path.read_bytes()
-    path.unlink() if damage == "missing" else path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="checkpoint-00000008"): run(folder=tmp_path)
+@pytest.mark.parametrize("how", ["missing", "half", "flip"])
+def test_damaged_checkpoint(tmp_path, name, how):
+    if name == "state.json" and how == "flip": pytest.skip("a json has no checksum; a changed digit in it is not found")
+    whole, history = run(folder=tmp_path)
+    damage(checkpoints(tmp_path)[-1] / name, how)
+    with pytest.warns(UserWarning, match="checkpoint-00000008 is damaged"): again, history2 = run(folder=tmp_path)
+    assert history == history2
+    for a, b in zip(whole.parameters(), again.parameters()): assert torch.equal(a, b)
+    for path in checkpoints(tmp_path): damage(path / name, how)
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="all 2 checkpoints"): run(folder=tmp_path)
+
+
+def test_other_data_is_refused(tmp_path):
+    train_it = lambda about: train(UNet(**RECIPE.network), LOSS, Noise(), RECIPE, folder=tmp_path, progress=False, about=about)
+    train_it({"songs": 3})
+    with pytest.raises(InputError, match="other data"): train_it({"songs": 4})
+    with pytest.raises(InputError, match=r"other settings than this run's \(lr\)"): run(replace(RECIPE, lr=0.5), folder=tmp_path)
+
+
+def test_accumulation_is_one_batch():
+    whole, a = run(replace(RECIPE, batch=4))
+    parts, b = run(replace(RECIPE, batch=4, accumulate=2))
+    assert [h["step"] for h in a] == [h["step"] for h in b]
+    for x, y in zip(a, b): assert x.get("loss", 0) == pytest.approx(y.get("loss", 0), abs=1e-5)
+    for x, y in zip(whole.parameters(), parts.parameters()): assert torch.allclose(x, y, atol=1e-4)
+
+
+def test_history_in_intervals_resumes_exactly(tmp_path):
+    recipe = replace(RECIPE, log_every=4, save_every=3)
+    _, history = run(recipe)
+    with pytest.raises(Cut): run(recipe, folder=tmp_path, callback=cut_at(7))
+    assert run(recipe, folder=tmp_path)[1] == history
+    assert [h["step"] for h in history if "loss" in h] == [4, 8]
+
+
+def test_the_log_holds_losses_and_samples(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    torch.manual_seed(0)
+    sample = lambda model: {"mel": torch.zeros(2, 128, 9), "sound": torch.zeros(2, 4410)}
+    train(UNet(**RECIPE.network), LOSS, Noise(), replace(RECIPE, sample_every=4), Noise(), folder=tmp_path, progress=False, sample=sample)
+    events = EventAccumulator(str(tmp_path / "log")).Reload()
+    assert {"loss", "valid", "lr"} <= set(events.Tags()["scalars"]) and events.Tags()["images"] == ["mel"] and events.Tags()["audio"] == ["sound"]
+    assert [e.step for e in events.Scalars("loss")] == list(range(1, 9))
+
+
+def half_precision(monkeypatch, scale):
+    """Accelerate refuses fp16 without a GPU. Here it is told to do on the processor what it does there: autocast to fp16, a scaler,
+    and the scaler's check before each step."""
+    def accelerator(**kwargs):
+        made = training.Accelerator.real(**{**kwargs, "mixed_precision": "bf16"})
+        made.state._mixed_precision, made.scaler = "fp16", torch.amp.GradScaler("cpu", init_scale=scale)
+        return made
+    accelerator.real = training.Accelerator
+    monkeypatch.setattr(training, "Accelerator", accelerator)
+
+
+def test_fp16_trains_like_fp32(monkeypatch):
+    _, expected = run()
+    seen = []
+    half_precision(monkeypatch, 1024.0)
+    def loss(model, batch):
+        def watched(x, t):
+            out = model(x, t)
+            seen.append((x.dtype, [m.weight.dtype for m in [model.input]]))
+            return out
+        return LOSS(watched, batch)
+    net, history = run(loss=loss)
+    assert all(p.dtype == torch.float32 for p in net.parameters()) and seen[0] == (torch.float32, [torch.float32])
+    for a, b in zip(expected, history):
+        if "loss" in a: assert a["loss"] == pytest.approx(b["loss"], rel=0.03) and a["loss"] != b["loss"]
+    assert history[-1]["skipped"] == 0
+
+
+def test_fp16_leaves_out_a_step_that_overflows(monkeypatch):
+    half_precision(monkeypatch, 2.0**40)
+    net, history = run(replace(RECIPE, steps=40, validate_every=100))
+    skipped = [h["skipped"] for h in history if "skipped" in h]
+    assert skipped[0] == 1 and 5 < skipped[-1] < 35 and skipped[-1] == skipped[-2]  # until the factor has fallen far enough
+    assert all(p.isfinite().all() for p in net.parameters())
 
 
 def test_moving_average_is_what_comes_back():

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'sample', 'overview', 'small_model', 'demo', 'corpus', 'train', 'usage', 'main']
 
-# %% ../nbs/18_app.ipynb #8ec9395e
+# %% ../nbs/18_app.ipynb #a6263baa
 import json
 import sys
 import warnings
@@ -17,6 +17,7 @@ import torch
 from accelerate import PartialState
 from fastcore.imports import IN_NOTEBOOK
 from fastcore.script import Param, anno_parser
+from safetensors.torch import load_file
 
 from .audio import SAMPLE_RATE, InputError, _check_format, plot_spectrogram, replacing, save_audio
 from .mel import magnitude
@@ -87,7 +88,7 @@ def demo(
     overview(pieces, out / "overview.png")
     print(f"{out}/overview.png: their spectrograms side by side")
 
-# %% ../nbs/18_app.ipynb #5aea15c7
+# %% ../nbs/18_app.ipynb #99ac7913
 def _numbers(text, songs):
     "Song numbers from 'train', 'validation', 'heldout' or '1-779,801'; all if None."
     if text is None: return None
@@ -127,6 +128,7 @@ def train(
     config: str = "small",  # a recipe: paper, small, or a json file
     out: str = "model",     # folder of the model; the checkpoints and a TensorBoard log go into it, too
     steps: int = None,      # optimiser steps, instead of the recipe's
+    init: str = None,       # a model whose weights to begin with, to train one further by another recipe
     workers: int = 0,       # processes that read ahead
     show: bool = False,     # print the recipe as json, and do nothing
 ):
@@ -136,7 +138,8 @@ def train(
     corpora = [corpus] if isinstance(corpus, (str, Path)) else corpus
     mel = _mel(out, _config(out)) if (out / "config.json").exists() else corpus_mel(corpora)
     learn = train_vocoder if network == "vocoder" else train_unet
-    trained, mel, history = learn(corpora, recipe, mel=mel, folder=out / "training" / network, num_workers=workers)
+    init = init and load_file(Path(init) / f"{network}.safetensors")
+    trained, mel, history = learn(corpora, recipe, mel=mel, init=init, folder=out / "training" / network, num_workers=workers)
     if not PartialState().is_main_process: return
     settings = dict(schedule=recipe.schedule, objective=recipe.objective) if network == "unet" else {}
     save_part(out, network, trained, mel.cpu(), settings)

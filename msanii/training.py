@@ -167,7 +167,7 @@ class Recipe:
             if isinstance(error, InputError): raise InputError(f"{path}: {error}") from error
             raise InputError(f"{path} is no recipe: give a json file such as `msanii train --show` prints ({error})") from error
 
-# %% ../nbs/09_training.ipynb #ce6c48ec
+# %% ../nbs/09_training.ipynb #48dfdcdf
 def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
     "Optimiser steps in so many epochs, if an epoch meets each window of the corpus once."
     return epochs * -(-hours * 3600 * sample_rate // ((frames - 1) * hop * batch))
@@ -181,6 +181,8 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
+        "shipped": Recipe(dict(width=352, levels=5, blocks=1, attention=2, expansion=2, d_cond=D_COND, join=True), steps=20_000, batch=4, frames=256,
+                          objective="v", score=0.8, context=0.4, lr=4e-4, betas=(0.9, 0.99), warmup=200, ema_start=500, log_every=20, validate_every=250, save_every=250),
         "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="x0",
                         lr=6e-4, decay=0.3, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
     },
@@ -303,19 +305,20 @@ def validate(model, loss, data, batch=4, device="cpu", limit=32):
 def _to(batch, device):
     return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
 
-# %% ../nbs/09_training.ipynb #007e9ec2
-def train(model, loss, data, recipe, valid=None, folder=None, callback=None, progress=True, num_workers=0, about=None, sample=None):
+# %% ../nbs/09_training.ipynb #afaa30b0
+def train(model, loss, data, recipe, valid=None, folder=None, callback=None, progress=True, num_workers=0, about=None, sample=None, init=None):
     """Train `model` by `recipe`, with Accelerate. Returns (the trained network, its history).
 
     loss(model, batch) -> scalar, the mean over the items of a batch; data, valid: datasets whose items are dicts. The network
     returned holds the moving average if there is one. history: a list of dicts with step, loss, and valid where it was measured
     (at step 0 first). With `folder`, checkpoints and a TensorBoard log go there, and a run that was cut off resumes from the last
     whole checkpoint; about: what to note of the data, so that a run is not resumed with other data. sample(model) -> dict of
-    name and waveform (c, n) or spectrogram (c, f, t), for the log. callback(step, history) is called after each step. A loss that is
+    name and waveform (c, n) or spectrogram (c, f, t), for the log. init: weights (a state_dict) to begin with. callback(step, history) is called after each step. A loss that is
     not finite is skipped and counted (`skipped` in the history); 10 in a row raise FloatingPointError. `InputError` where a
     checkpoint cannot be written or belongs to another run. num_workers: processes that read ahead."""
     accelerator = _accelerator(recipe, folder)
     device, main = accelerator.device, accelerator.is_main_process
+    if init is not None: model.load_state_dict({k: v.float() for k, v in init.items()})
     plain = model.to(device).train()
     ema = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
     opt = torch.optim.Adam(plain.parameters(), lr=recipe.lr, betas=recipe.betas)

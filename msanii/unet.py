@@ -34,18 +34,18 @@ class TimestepEmbedding(nn.Module):
         emb = sinusoid(t, self.dim).to(self.expand.weight.dtype)
         return self.contract(F.gelu(self.expand(emb)))
 
-# %% ../nbs/05_unet.ipynb #a0d5f556
+# %% ../nbs/05_unet.ipynb #36b757e7
 class ResidualBlock(nn.Module):
     """One residual block of the paper's U-Net and vocoder.
 
     h (b, d_in, c, t) and, if `d_time` is given, e (b, d_time) -> (b, d_out, c, t).
-    `expansion` is the factor by which the hidden layer is wider than `d_out`."""
+    `expansion` is the factor by which the hidden layer is wider than `d_out`; kernel: of its convolution, over channels and frames."""
     tile = 512  # positions whose hidden layer stays in a processor's cache
 
-    def __init__(self, d_in, d_out, d_time=None, expansion=4):
+    def __init__(self, d_in, d_out, d_time=None, expansion=4, kernel=(3, 3)):
         super().__init__()
         self.norm = nn.InstanceNorm2d(d_in)
-        self.conv = nn.Conv2d(d_in, d_out, kernel_size=3, padding=1)
+        self.conv = nn.Conv2d(d_in, d_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
         self.time = nn.Linear(d_time, d_out) if d_time else None
         self.expand = nn.Conv2d(d_out, d_out * expansion, kernel_size=1)
         self.contract = nn.Conv2d(d_out * expansion, d_out, kernel_size=1)
@@ -79,15 +79,15 @@ def linear_attention(q, k, v):
     context = v @ k.transpose(-2, -1)       # (d, d): the whole window, summed up
     return context @ q
 
-# %% ../nbs/05_unet.ipynb #fa723486
+# %% ../nbs/05_unet.ipynb #eccf6979
 class LinearAttention(nn.Module):
     """Pre-normalised multi-head linear attention along time, each audio channel by itself, with a skip.
 
-    h (b, d, c, t) -> (b, d, c, t). `d` must be divisible by `heads`."""
-    def __init__(self, d, heads=8):
+    h (b, d, c, t) -> (b, d, c, t). `d` must be divisible by `heads`. any_length: multiply by t, which takes back the division of v."""
+    def __init__(self, d, heads=8, any_length=False):
         super().__init__()
         if d % heads: raise ValueError(f"LinearAttention: the width {d} is not divisible by {heads} heads; choose another pair")
-        self.heads = heads
+        self.heads, self.any_length = heads, any_length
         self.norm = nn.InstanceNorm2d(d)
         self.qkv, self.out = nn.Conv2d(d, 3 * d, kernel_size=1), nn.Conv2d(d, d, kernel_size=1)
 
@@ -96,6 +96,7 @@ class LinearAttention(nn.Module):
         qkv = self.qkv(self.norm(h)).view(b, 3, self.heads, d // self.heads, c, t)
         q, k, v = qkv.transpose(3, 4).unbind(1)                     # each (b, heads, c, d_head, t)
         attended = linear_attention(q, k, v).transpose(2, 3).reshape(b, d, c, t)
+        if self.any_length: attended = attended * t
         return self.out(attended) + h
 
 # %% ../nbs/05_unet.ipynb #081fc7a2
@@ -105,36 +106,37 @@ def mirror(t, length):
     steps = torch.arange(length) % period
     return torch.where(steps < t, steps, period - steps)
 
-# %% ../nbs/05_unet.ipynb #d4aa3d5f
+# %% ../nbs/05_unet.ipynb #7d6c9a4f
 class UNet(nn.Module):
     """The paper's U-Net over tokens: x_t (b, c, f, t) and t (b,) -> an estimate of the same shape as x_t.
 
     d_freq: mel bins f. width: features of a token. d_time: timestep features. levels: resolutions, each half as long as the
     one above. blocks: residual blocks a level and direction. attention: how many of the lowest levels attend. heads: attention
-    heads. expansion: hidden factor of the residual blocks. d_cond: features of the condition, 0 for none.
+    heads. expansion: hidden factor of the residual blocks. d_cond: features of the condition, 0 for none. join: a token holds both channels.
     The defaults are Msanii's (arXiv 2301.06468): 49,878,016 parameters."""
-    def __init__(self, d_freq=128, width=256, d_time=128, levels=7, blocks=2, attention=2, heads=8, expansion=4, d_cond=0):
+    def __init__(self, d_freq=128, width=256, d_time=128, levels=7, blocks=2, attention=2, heads=8, expansion=4, d_cond=0, join=False):
         super().__init__()
         self.settings = dict(d_freq=d_freq, width=width, d_time=d_time, levels=levels, blocks=blocks,
-                             attention=attention, heads=heads, expansion=expansion, d_cond=d_cond)
-        self.d_freq, self.d_cond = d_freq, d_cond
+                             attention=attention, heads=heads, expansion=expansion, d_cond=d_cond, join=join)
+        self.d_freq, self.d_cond, self.join = d_freq, d_cond, join
         self.multiple = 2 ** (levels - 1)
         attends = [level >= levels - attention for level in range(levels)]
-        res = lambda d_in: ResidualBlock(d_in, width, d_time, expansion)
-        att = lambda on: LinearAttention(width, heads) if on else nn.Identity()
+        channels, kernel = (2, (1, 3)) if join else (1, (3, 3))  # audio channels in a token; what is left for a convolution to see
+        res = lambda d_in: ResidualBlock(d_in, width, d_time, expansion, kernel)
+        att = lambda on: LinearAttention(width, heads, join) if on else nn.Identity()
 
         self.time = TimestepEmbedding(d_time, 4 * d_time)
-        self.input = nn.Conv2d(d_freq + d_cond, width, kernel_size=1)
+        self.input = nn.Conv2d(channels * (d_freq + d_cond), width, kernel_size=1)
         self.down = nn.ModuleList([nn.ModuleList([nn.ModuleList([res(width), att(on)]) for _ in range(blocks)]) for on in attends])
         self.downsample = nn.ModuleList([nn.Conv2d(width, width, (1, 3), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]])
-        self.middle = nn.ModuleList([res(width), LinearAttention(width, heads), res(width)])
+        self.middle = nn.ModuleList([res(width), att(True), res(width)])
         self.up = nn.ModuleList([nn.ModuleList([nn.ModuleList([res(2 * width), att(on)]) for _ in range(blocks)]) for on in attends])
         self.upsample = nn.ModuleList([nn.ConvTranspose2d(width, width, (1, 4), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]])
-        self.output = nn.Conv2d(width, d_freq, kernel_size=1)
+        self.output = nn.Conv2d(width, channels * d_freq, kernel_size=1)
 
     def forward(self, x, t, cond=None):
         """x (b, c, f, t) any number of frames; t (b,) timesteps; cond (b, c or 1, d_cond, t) or None. Returns (b, c, f, t)."""
-        frames = x.shape[-1]
+        channels, frames = x.shape[1], x.shape[-1]
         h = self._tokens(x, cond)
         e = self.time(t)
         skips = []
@@ -148,7 +150,9 @@ class UNet(nn.Module):
         for level, layers in reversed(list(enumerate(self.up))):
             for block, attend in layers: h = attend(block(torch.cat([h, skips.pop()], dim=1), e))
             if level: h = self.upsample[level - 1](h)
-        return self.output(h)[..., :frames].transpose(1, 2)
+        out = self.output(h)[..., :frames].transpose(1, 2)
+        if self.join: out = out.reshape(len(out), 2, self.d_freq, frames)
+        return out.mean(1, keepdim=True) if self.join and channels == 1 else out
 
     def _tokens(self, x, cond):
         "Join the condition, pad the frames, and make tokens (b, width, c, padded t)."
@@ -160,8 +164,11 @@ class UNet(nn.Module):
             x = torch.cat([x, self._check_cond(cond, x).expand(-1, c, -1, -1)], dim=2)
         elif self.d_cond:
             x = torch.cat([x, x.new_zeros(b, c, self.d_cond, frames)], dim=2)
-        # an instance norm needs two positions, so a mono input keeps two frames at the lowest level
-        multiple = self.multiple if c > 1 else 2 * self.multiple
+        if self.join:
+            if c > 2: raise ValueError(f"UNet: x has {c} channels; a network with join=True takes one or two")
+            x = x.expand(-1, 2, -1, -1).reshape(b, 1, -1, frames)
+        # an instance norm needs two positions, so a single channel keeps two frames at the lowest level
+        multiple = self.multiple if x.shape[1] > 1 else 2 * self.multiple
         padded = -(-frames // multiple) * multiple
         if padded > frames: x = x.index_select(-1, mirror(frames, padded).to(x.device))
         return self.input(x.transpose(1, 2))

@@ -8,21 +8,23 @@ it, and composed ones otherwise; from each, `--seconds` from `--start` on are re
 """
 import argparse
 import hashlib
-import json
-import math
+import importlib.util
 import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
-from msanii.evaluation import _spread, analyse, annotation_agreement, bootstrap, edit_continuity, evaluate_folders, score_agreement
+from msanii.evaluation import _spread, annotation_agreement, bootstrap, edit_continuity, evaluate_folders, score_agreement
 from msanii.mel import griffin_lim
 from msanii.pop909 import _excerpt, open_songs
 from msanii.score import render_score
+
+
+for task in ("style_transfer", "inpainting", "render"):  # those that this version of the package has become methods of Msanii
+    if importlib.util.find_spec(f"msanii.{task}"): importlib.import_module(f"msanii.{task}")
 
 
 def numbers(text):
@@ -94,13 +96,12 @@ def main(args):
         x = keep(top / "real" / f"{number:03d}.flac", lambda: x)
         truth["real"].append(annotation_agreement(x, songs[number], args.start))
         for kind, make in {"real": None, **kinds}.items():
-            y = x if make is None else keep(top / kind / f"{number:03d}.flac", lambda: fit(make(number, score, x), x.shape[1]))
+            name = f"seed-{number:03d}" if kind == "sample" else f"{number:03d}"  # a sample belongs to no song
+            y = x if make is None else keep(top / kind / f"{name}.flac", lambda: fit(make(number, score, x), x.shape[1]))
             if kind in ("real", "reconstruct", "griffin-lim", "noise", "render"):
                 try: agreement.setdefault(kind, []).append(score_agreement(y, score, x))
                 except InputError as error: print(f"{kind} of song {number} is left out: {error}")
             if kind in ("real", "inpaint") and args.seconds >= 9: seams.setdefault(kind, []).append(edit_continuity(y, span))
-    if "sample" in kinds:  # no file of theirs belongs to a song
-        for p in (top / "sample").glob("[0-9]*.flac"): p.rename(p.with_name(f"seed-{p.name}"))
     reports = {kind: evaluate_folders(top / kind, top / "real", Path(args.out) / f"page-{kind}", args.jobs, cache=Path(args.out) / "cache", progress=False) for kind in kinds}
     halves = evaluate_halves(top, wanted, args)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'sample', 'overview', 'small_model', 'demo', 'corpus', 'train', 'usage', 'main']
 
-# %% ../nbs/18_app.ipynb #a6263baa
+# %% ../nbs/18_app.ipynb #c49165a0
 import json
 import sys
 import warnings
@@ -14,16 +14,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from accelerate import PartialState
 from fastcore.imports import IN_NOTEBOOK
 from fastcore.script import Param, anno_parser
 from safetensors.torch import load_file
 
 from .audio import SAMPLE_RATE, InputError, _check_format, plot_spectrogram, replacing, save_audio
 from .mel import magnitude
-from .pipeline import Msanii, Settings, _config, _mel, save_part
+from .pipeline import Msanii, Settings, _config, _mel, pretrained_vocoder, save_part
 from .pop909 import Composed, Windows, download, open_songs, render_corpus
-from .training import RECIPES, Recipe, corpus_mel, train_unet, train_vocoder
+from .training import RECIPES, Recipe, _processes, corpus_mel, train_unet, train_vocoder
 
 # %% ../nbs/18_app.ipynb #87094281
 def sample(
@@ -52,16 +51,16 @@ def overview(named, path):
     with replacing(path) as temporary: fig.savefig(temporary, dpi=110)
     plt.close(fig)
 
-# %% ../nbs/18_app.ipynb #0b55f870
+# %% ../nbs/18_app.ipynb #1fa93576
 def small_model(songs, folder, numbers, steps=None):
-    "Train the small recipes on a few songs, their corpus and the result kept in `folder`. Returns a Msanii."
+    "Train a small U-Net on a few songs, their corpus and the result kept in `folder`. Returns a Msanii, with the package's vocoder."
     corpus = render_corpus(songs, Path(folder) / "corpus", numbers=numbers)
-    recipes = {name: recipe["small"] for name, recipe in RECIPES.items()}
-    if steps: recipes = {name: replace(r, steps=steps, ema_start=steps) for name, r in recipes.items()}
-    print("training a small vocoder and a small U-Net; with trained weights this step will go")
-    vocoder, mel, _ = train_vocoder(corpus, recipes["vocoder"])
-    unet, mel, _ = train_unet(corpus, recipes["unet"], mel=mel)
-    m = Msanii(unet, vocoder, mel, Settings(objective=recipes["unet"].objective, sampler="ddim", steps=50)).to("cpu")
+    recipe = RECIPES["unet"]["small"]
+    if steps: recipe = replace(recipe, steps=steps, ema_start=steps)
+    print("training a small U-Net; with trained weights this step will go")
+    vocoder, mel = pretrained_vocoder()
+    unet, mel, _ = train_unet(corpus, recipe, mel=mel)
+    m = Msanii(unet, vocoder, mel, Settings(objective=recipe.objective, sampler="ddim", steps=50)).to("cpu")
     m.save_pretrained(Path(folder) / "model")
     return m
 
@@ -70,7 +69,7 @@ def demo(
     data: str = None,       # POP909 as a folder or zip; or set POP909; composed songs otherwise
     seconds: float = 24.0,  # length of each piece
     seed: int = 0,          # of the synthesised piece
-    steps: int = None,      # training steps of each small model; the recipes' own otherwise
+    steps: int = None,      # training steps of the small model; the recipe's own otherwise
 ):
     "Make music: a rendered song, the same through its mel and back, and a synthesised piece."
     songs, out = open_songs(data), Path(out)
@@ -88,7 +87,7 @@ def demo(
     overview(pieces, out / "overview.png")
     print(f"{out}/overview.png: their spectrograms side by side")
 
-# %% ../nbs/18_app.ipynb #99ac7913
+# %% ../nbs/18_app.ipynb #54fd6591
 def _numbers(text, songs):
     "Song numbers from 'train', 'validation', 'heldout' or '1-779,801'; all if None."
     if text is None: return None
@@ -136,13 +135,18 @@ def train(
     recipe, out = _recipe(network, config, steps), Path(out)
     if show: return print(json.dumps(asdict(recipe), indent=1))
     corpora = [corpus] if isinstance(corpus, (str, Path)) else corpus
+    state, fresh = _processes(), not (out / "config.json").exists()
+    state.wait_for_everyone()
+    if fresh and network == "unet" and state.is_main_process: save_part(out, "vocoder", *pretrained_vocoder())  # the U-Net learns for this one
+    state.wait_for_everyone()
     mel = _mel(out, _config(out)) if (out / "config.json").exists() else corpus_mel(corpora)
     learn = train_vocoder if network == "vocoder" else train_unet
     init = init and load_file(Path(init) / f"{network}.safetensors")
     trained, mel, history = learn(corpora, recipe, mel=mel, init=init, folder=out / "training" / network, num_workers=workers)
-    if not PartialState().is_main_process: return
+    if not state.is_main_process: return
     settings = dict(schedule=recipe.schedule, objective=recipe.objective) if network == "unet" else {}
     save_part(out, network, trained, mel.cpu(), settings)
+    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(dict(recipe=asdict(recipe), history=history)))
     valid = [h["valid"] for h in history if "valid" in h]
     print(f"{out}: {network}, {history[-1]['step']} steps" + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""))
 

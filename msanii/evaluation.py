@@ -156,18 +156,19 @@ def _sharpen(r, lag):
         if abs(finer / lag - 1) < 0.06: lag = finer
     return lag
 
-# %% ../nbs/17_evaluation.ipynb #3ec30e26
+# %% ../nbs/17_evaluation.ipynb #167eea43
 def pulse(onset):
     """The tempo of an onset strength (t,), in beats a minute (40 to 240), and its clarity, the autocorrelation one beat away (0 to 1).
 
     A tempo may come out doubled or halved, as listeners' do."""
     r, last = _autocorrelation(onset), int(0.67 * len(onset))
-    lags = np.arange(math.floor(RATE / 4), min(math.ceil(RATE * 1.5) + 1, last))
+    lags = np.arange(math.ceil(RATE / 4), min(math.ceil(RATE * 1.5) + 1, last))
     def near(m):  # the multiple of a whole lag may miss the multiple of the true one by m / 2
         found = [np.interp(m * lags + by, np.arange(len(r)), r) for by in range(-(m // 2), m // 2 + 1)]
         return np.where(m * lags < last, np.max(found, axis=0), 0)
     prior = np.exp(-0.5 * (np.log2(60 * RATE / lags / 110) / 0.9) ** 2)
-    lag = lags[((near(1) + near(2) + near(4)).clip(min=0) * prior).argmax()]
+    votes = np.where(near(1) > 0, near(1) + near(2) + near(4), 0)
+    lag = lags[(votes.clip(min=0) * prior).argmax()]
     return 60 * RATE / _sharpen(r, lag), float(r[lag - 1:lag + 2].max().clip(0, 1))
 
 # %% ../nbs/17_evaluation.ipynb #f184cb90
@@ -261,7 +262,7 @@ def harmony(waveform):
     a = analyse(waveform)
     return dict(key_clarity=find_key(a.chroma)[1], chord_rate=_chord_rate(a))
 
-# %% ../nbs/17_evaluation.ipynb #299ce506
+# %% ../nbs/17_evaluation.ipynb #eff7951f
 def _stretches(x, size, hop):
     "Stretches (m, d * size) of features (d, t), size frames long, hop apart, each of norm 1 (or 0)."
     cut = np.lib.stride_tricks.sliding_window_view(x, size, axis=1)[:, ::hop].transpose(1, 0, 2).reshape(-1, len(x) * size)
@@ -274,12 +275,13 @@ def _means(x, size):
 
 def _recurrence(a, apart=10.0):
     "NaN for pieces in which few stretches have others so far away."
+    if a.seconds < 24: return math.nan
     half = _means(a.chroma, round(RATE / 2))
     half = half / np.maximum(np.linalg.norm(half, axis=0), 1e-9)
     likeness = _stretches(half - half.mean(1, keepdims=True), 8, 1)
     likeness = likeness @ likeness.T
     far = np.abs(np.subtract.outer(*[np.arange(len(likeness))] * 2)) >= 2 * apart
-    return float(np.where(far, likeness, -1).max(1).mean()) if a.seconds >= 24 else math.nan
+    return float(np.where(far, likeness, -1).max(1).mean())
 
 # %% ../nbs/17_evaluation.ipynb #09ef2462
 def _repetition(a, reach=8.0):
@@ -582,10 +584,10 @@ def bootstrap(values, statistic=np.mean, times=1000, level=0.95, seed=0):
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(statistic(values)), float(low), float(high))
 
-# %% ../nbs/17_evaluation.ipynb #7e777b79
+# %% ../nbs/17_evaluation.ipynb #78c097ac
 def compare_sets(a, b, kind="frechet", times=200, seed=0):
     """The distance of two sets of features (see `frechet_distance`), "frechet" or "kernel", and how far to believe it: a dict of value, low and high
-    (bootstrap over pieces, 95%), floor (what 95% of random divisions of both sets stay below), and apart (value > floor)."""
+    (bootstrap over pieces, 95%, centred on the value), floor (what 95% of random divisions of both sets stay below), and apart (value > floor)."""
     if kind not in DISTANCES: raise InputError(f"kind is {kind!r}: give one of {', '.join(DISTANCES)}.")
     distance, in_a = _distance(kind, a, b)
     rng, (ia, ib) = np.random.default_rng(seed), (np.flatnonzero(in_a), np.flatnonzero(~in_a))
@@ -594,7 +596,8 @@ def compare_sets(a, b, kind="frechet", times=200, seed=0):
     draws = [distance(count(rng.choice(ia, len(ia))), count(rng.choice(ib, len(ib)))) for _ in range(times)]
     dealt = [(order[:len(ia)], order[len(ia):]) for order in (rng.permutation(len(in_a)) for _ in range(times))]
     floor = np.quantile([distance(count(x), count(y)) for x, y in dealt], 0.95)
-    low, high = np.nanquantile(draws, [0.025, 0.975])
+    low, high = np.nanquantile(draws, [0.025, 0.975]) + value - np.nanmean(draws)  # sets with pieces twice lie further apart: take that back
+    if kind == "frechet": low = max(low, 0.0)
     return dict(value=value, low=float(low), high=float(high), floor=float(floor), apart=bool(value > floor))
 
 # %% ../nbs/17_evaluation.ipynb #c4a9bb41
@@ -697,7 +700,7 @@ def _each(work, items, seconds, cache, jobs, progress, title):
     done = dict(zip(items, tqdm(calls, total=len(items), desc=title, disable=not progress)))
     return {n: r for n, (r, _) in done.items() if r is not None}, {n: p for n, (_, p) in done.items() if p is not None}
 
-# %% ../nbs/17_evaluation.ipynb #5e8a176f
+# %% ../nbs/17_evaluation.ipynb #c7afd759
 def _summary(rows):
     "{measure: [mean, low, high]} over the dicts of a list."
     return {m: list(bootstrap([math.nan if r[m] is None else r[m] for r in rows])) for m in rows[0]} if rows else {}
@@ -705,8 +708,8 @@ def _summary(rows):
 def _rows(files, family): return [np.array(f["features"][family]) for f in files.values()]
 
 def _distances(a, b, families):
-    "Both distances of each family of features, where each set has three pieces or more."
-    if min(len(a), len(b)) < 3: return {}
+    "Both distances of each family of features, where each set has four pieces or more: six can be divided in 10 ways only, too few for 95%."
+    if min(len(a), len(b)) < 4: return {}
     return {family: {kind: compare_sets(*standardise(_rows(a, family), _rows(b, family)), kind) for kind in DISTANCES} for family in families}
 
 def _strangeness(a, b, families):

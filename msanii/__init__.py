@@ -6,11 +6,12 @@ __version__ = "0.1.0"
 # %% auto #0
 __all__ = ['Msanii', 'UNet', 'Vocoder', 'MelTransform']
 
-# %% ../nbs/index.ipynb #016f53b2
+# %% ../nbs/index.ipynb #2b205a4a
 from .mel import MelTransform
 from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
+import msanii.inpainting, msanii.style_transfer  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f
 _all_ = ["Msanii", "UNet", "Vocoder", "MelTransform"]

@@ -88,7 +88,7 @@ def demo(
     overview(pieces, out / "overview.png")
     print(f"{out}/overview.png: their spectrograms side by side")
 
-# %% ../nbs/18_app.ipynb #54fd6591
+# %% ../nbs/18_app.ipynb #79dfc98b
 def _numbers(text, songs):
     "Song numbers from 'train', 'validation', 'heldout' or '1-779,801'; all if None."
     if text is None: return None
@@ -125,7 +125,7 @@ def _recipe(network, config, steps):
 def train(
     network: str,           # vocoder or unet
     corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = ["corpus"],
-    config: str = "small",  # a recipe: paper, small, or a json file
+    config: str = "small",  # a recipe: paper, small, shipped, or a json file
     out: str = "model",     # folder of the model; the checkpoints and a TensorBoard log go into it, too
     steps: int = None,      # optimiser steps, instead of the recipe's
     init: str = None,       # a model whose weights to begin with, to train one further by another recipe

@@ -102,7 +102,7 @@ def reconstruct(self: Msanii, waveform, seed=0):
     done = torch.cat([self.decode(self.mel(item[None]), item.shape[-1], [seed + i]) for i, item in enumerate(batch)])
     return done.reshape(waveform.shape)
 
-# %% ../nbs/10_pipeline.ipynb #b8f5fcaa
+# %% ../nbs/10_pipeline.ipynb #c0f3b9b0
 @patch
 def condition(self: Msanii, shape, score=None, context=None, keep=None, start=0):
     """What to tell the U-Net beside an x_t of `shape` (b, c, f, t): a condition (see `unet.condition`), or None if it takes none.
@@ -110,7 +110,7 @@ def condition(self: Msanii, shape, score=None, context=None, keep=None, start=0)
     score: whatever `load_score` takes, or its roll (1 or b, 1, 528, t); start: the frame of the score that is frame 0. context: scaled mel of `shape`,
     keep: bool (t,), where it is kept. InputError for a score if the network takes none."""
     if not self.conditional:
-        if score is not None: raise InputError("this model's U-Net takes no score: load one that does, such as the weights in the package")
+        if score is not None: raise InputError("this model's U-Net takes no score: load one that was trained with scores (`msanii train unet --config shipped`)")
         return None
     roll = score if torch.is_tensor(score) or score is None else role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
     if roll is not None: roll = roll.expand(shape[0], -1, -1, -1).to(self.device)
@@ -180,7 +180,7 @@ def sample(self: Msanii, seconds=190, batch=1, steps=None, seed=0, sampler=None,
         items.append(waveform / waveform.abs().max().clamp(min=1))
     return torch.cat(items)
 
-# %% ../nbs/10_pipeline.ipynb #c1895c92
+# %% ../nbs/10_pipeline.ipynb #f97e7047
 def _write(path, save):
     with replacing(path) as temporary: save(temporary)
 
@@ -197,7 +197,7 @@ def save_part(folder, name, network, mel, settings=None, half=False):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(folder) if (folder / "config.json").exists() else dict(format=1, settings={})
-    if "mel" in config:
+    if {"unet", "vocoder"} - {name} & set(config):
         there = _mel(folder, config).state_dict()
         if config["mel"] != mel.settings() or any(not torch.equal(v.cpu(), there[k]) for k, v in mel.state_dict().items()):
             raise InputError(f"the other network in {folder} was made for another mel transform: choose another folder")

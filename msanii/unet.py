@@ -34,13 +34,13 @@ class TimestepEmbedding(nn.Module):
         emb = sinusoid(t, self.dim).to(self.expand.weight.dtype)
         return self.contract(F.gelu(self.expand(emb)))
 
-# %% ../nbs/05_unet.ipynb #36b757e7
+# %% ../nbs/05_unet.ipynb #774b49c2
 class ResidualBlock(nn.Module):
     """One residual block of the paper's U-Net and vocoder.
 
     h (b, d_in, c, t) and, if `d_time` is given, e (b, d_time) -> (b, d_out, c, t).
     `expansion` is the factor by which the hidden layer is wider than `d_out`; kernel: of its convolution, over channels and frames."""
-    tile = 512  # positions whose hidden layer stays in a processor's cache
+    tile, enough = 512, 4096  # positions whose hidden layer stays in a processor's cache; where tiling begins to pay
 
     def __init__(self, d_in, d_out, d_time=None, expansion=4, kernel=(3, 3)):
         super().__init__()
@@ -59,7 +59,7 @@ class ResidualBlock(nn.Module):
     def _feed_forward(self, u):
         "contract(GELU(expand(GELU(u)))), tile by tile where that is faster."
         positions = u.flatten(2)
-        if not u.is_cpu or positions.shape[-1] <= self.tile:
+        if not u.is_cpu or positions.shape[-1] <= self.enough:
             return self.contract(F.gelu(self.expand(F.gelu(u))))
         tiles = [_product(self.contract, F.gelu(_product(self.expand, F.gelu(p)))) for p in positions.split(self.tile, dim=-1)]
         return torch.cat(tiles, dim=-1).unflatten(-1, u.shape[2:])

@@ -72,10 +72,10 @@ def test_half_is_half_as_large(model, saved, tmp_path):
 def test_interrupted_save_leaves_the_old_files(model, tmp_path, monkeypatch):
     model.save_pretrained(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    def broken(tensors, path):
-        Path(path).write_bytes(b"half")
+    def broken(path, data):
+        path.write_text("half")
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr("msanii.pipeline.save_file", broken)
+    monkeypatch.setattr(Path, "write_bytes", broken)
     with pytest.raises(InputError, match="No space left"): model.save_pretrained(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 

@@ -35,6 +35,7 @@ class Settings:
     steps: int = 50                # network passes of one sample
     iterations: int = 32           # of Griffin-Lim
     guidance: float = 1.0          # how strongly a condition is obeyed
+    window: float = 190.0          # seconds that the U-Net hears at once
 
 # %% ../nbs/10_pipeline.ipynb #f0693d46
 WEIGHTS = Path(__file__).parent / "pretrained" if "__file__" in globals() else Path("../msanii/pretrained")
@@ -266,7 +267,7 @@ def from_pretrained(cls: Msanii, source=None, device=None, revision=None):
             raise InputError(f"{source} is no folder here, and could not be had from the Hugging Face Hub ({type(error).__name__}: {error})") from error
     else: raise InputError(f"{source} is neither a folder nor a Hugging Face Hub id such as owner/name")
     if source is None and not (folder / "unet.safetensors").exists():
-        raise InputError("no U-Net comes with this version of the package: train one (`make demo` shows how) and give its folder")
+        raise InputError("the package was installed without its U-Net: install it anew, or give a folder")
     return _from_folder(folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 @patch

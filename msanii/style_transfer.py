@@ -32,9 +32,10 @@ def check_unit(value, name):
     raise InputError(f"{name} is {value}; give a number from 0 to 1")
 
 def check_walk(m, steps, sampler, window):
-    "The window in frames; `InputError` for a number of steps, a sampler or a window in seconds that cannot be."
+    "The window in frames (the model's own if None); `InputError` for a number of steps, a sampler or a window in seconds that cannot be."
     if not (steps is None or type(steps) is int and steps >= 1): raise InputError(f"steps is {steps}; give a whole number, 1 or more")
     if sampler is not None and sampler not in SAMPLERS: raise InputError(f"sampler {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
+    window = m.settings.window if window is None else window
     if not isinstance(window, (int, float)) or not 1 <= window < math.inf: raise InputError(f"window is {window}; give 1 or more seconds")
     return max(1, m.mel.frames(round(window * m.mel.sample_rate)) // m.unet.multiple) * m.unet.multiple
 

@@ -1,5 +1,5 @@
 """What the U-Net should predict, whether its attention should know where it is, and where its loss should look: short runs of the
-shipped recipe that differ in one thing each, compared on validation songs.
+shipped recipe, on windows of 3 s, that differ in one thing each, compared on validation songs.
 
     python benchmarks/objectives.py --corpus FOLDER [--steps 500] [--variants v x0 epsilon ...] [--out outputs/objectives]
 
@@ -21,7 +21,7 @@ from msanii.samplers import ddim, noise, timesteps
 from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
 from msanii.unet import UNet, condition
 
-VARIANTS = {"v": {}, "x0": dict(objective="x0"), "epsilon": dict(objective="epsilon"), "v, rotary positions": dict(rotary=True), "v, loss in the hole": dict(outside=0.1)}
+VARIANTS = {"x0": {}, "v": dict(objective="v"), "epsilon": dict(objective="epsilon"), "x0, rotary positions": dict(rotary=True), "x0, loss in the hole": dict(outside=0.1)}
 TIMES = (100, 300, 500, 700, 900)
 plain_attention = msanii.unet.linear_attention
 
@@ -77,7 +77,7 @@ def run(name, args, path):
     "Train and judge one variant."
     settings = dict(VARIANTS[name])
     rotary, outside = settings.pop("rotary", False), settings.pop("outside", 1.0)
-    recipe = replace(RECIPES["unet"]["shipped"], steps=args.steps, decay=0.4, warmup=100, ema=0.9, ema_start=args.steps // 2, **settings)
+    recipe = replace(RECIPES["unet"]["shipped"], steps=args.steps, batch=4, frames=256, score=0.8, lr=4e-4, decay=0.4, warmup=100, ema=0.9, ema_start=args.steps // 2, **{"objective": "x0", **settings})
     msanii.unet.linear_attention = rotary_attention if rotary else plain_attention
     torch.set_num_threads(args.threads)
     data = Windows(args.corpus, recipe.frames, corpus_split(args.corpus, "train"), length=recipe.steps * recipe.batch, seed=recipe.seed)

@@ -20,17 +20,17 @@ from tqdm.auto import tqdm
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError
 from msanii.evaluation import bootstrap
-from msanii.pop909 import _excerpt, open_songs
+from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
 
 
-def excerpt(songs, number, start, seconds):
+def played(songs, number, start, seconds):
     "An excerpt of a song's score, and how it sounds: (score, (2, n))."
     score = songs[number].score
-    score = _excerpt(score, min(n.start for i in score.instruments for n in i.notes) + start, seconds)
+    score = excerpt(score, min(n.start for i in score.instruments for n in i.notes) + start, seconds)
     if not any(i.notes for i in score.instruments): raise InputError(f"song {number} has no notes there")
-    n, played = round(seconds * SAMPLE_RATE), render_score(score)
-    sound = torch.nn.functional.pad(played[:, :n], (0, max(0, n - played.shape[1])))
+    n, sound = round(seconds * SAMPLE_RATE), render_score(score)
+    sound = torch.nn.functional.pad(sound[:, :n], (0, max(0, n - sound.shape[1])))
     return score, sound / sound.abs().max().clamp(min=1)
 
 
@@ -56,8 +56,8 @@ def one(number, other, args):
     "All rows of a song: {row: measures}."
     torch.set_num_threads(1)
     m, songs = Msanii.from_pretrained(args.model, device="cpu"), open_songs()
-    score, true = excerpt(songs, number, args.start, args.seconds)
-    wrong, stranger = excerpt(songs, other, args.start, args.seconds)
+    score, true = played(songs, number, args.start, args.seconds)
+    wrong, stranger = played(songs, other, args.start, args.seconds)
     heard, rows = hearing(true), {}
     def add(name, make):
         began = time.perf_counter()

@@ -19,7 +19,7 @@ from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.evaluation import _spread, annotation_agreement, bootstrap, edit_continuity, evaluate_folders, score_agreement
 from msanii.mel import griffin_lim
-from msanii.pop909 import _excerpt, open_songs
+from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
 
 
@@ -34,7 +34,7 @@ def numbers(text):
 
 def real(songs, number, start, seconds):
     "Score and sound of an excerpt."
-    score, n = _excerpt(songs[number].score, start, seconds), round(seconds * SAMPLE_RATE)
+    score, n = excerpt(songs[number].score, start, seconds), round(seconds * SAMPLE_RATE)
     played = render_score(score)[:, :n]
     waveform = torch.nn.functional.pad(played, (0, n - played.shape[1]))
     return score, waveform / waveform.abs().max().clamp(min=1)

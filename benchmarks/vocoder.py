@@ -17,17 +17,17 @@ from msanii import Msanii
 from msanii.losses import log_magnitude, spectral_convergence
 from msanii.mel import MelTransform, griffin_lim, magnitude
 from msanii.pipeline import WEIGHTS, _config, _mel, _part
-from msanii.pop909 import Composed, Pop909, _excerpt, change_programs
+from msanii.pop909 import Composed, Pop909, excerpt, change_programs
 from msanii.score import compose, render_score
 from msanii.vocoder import build_vocoder
 
 RATE = 44_100
 
 
-def excerpt(score, seconds, start=30.0):
+def played(score, seconds, start=30.0):
     "A few seconds of a score, played: (1, 2, n)."
     first = min(n.start for i in score.instruments for n in i.notes)
-    waveform = render_score(_excerpt(score, first + min(start, score.get_end_time() / 2), seconds))[:, : round(seconds * RATE)]
+    waveform = render_score(excerpt(score, first + min(start, score.get_end_time() / 2), seconds))[:, : round(seconds * RATE)]
     return waveform[None] / max(1.0, waveform.abs().max().item())
 
 
@@ -36,17 +36,17 @@ def material(args):
     first, last = (int(x) for x in args.songs.split("-"))
     if args.pop909:
         songs = Pop909(args.pop909)
-        piano = [excerpt(songs[n].score, args.seconds) for n in range(first, last + 1) if n in songs]
-        others = [excerpt(change_programs(songs[n].score, n), args.seconds) for n in range(first, last + 1, 10) if n in songs]
+        piano = [played(songs[n].score, args.seconds) for n in range(first, last + 1) if n in songs]
+        others = [played(change_programs(songs[n].score, n), args.seconds) for n in range(first, last + 1, 10) if n in songs]
     else:
-        piano, others = [excerpt(Composed()[n].score, args.seconds) for n in range(first, last + 1)], []
+        piano, others = [played(Composed()[n].score, args.seconds) for n in range(first, last + 1)], []
     for seed in range(90_001, 90_007):
-        others.append(excerpt(change_programs(compose(seed, 60.0), seed), args.seconds))
+        others.append(played(change_programs(compose(seed, 60.0), seed), args.seconds))
     drums = []
     for seed in range(90_001, 90_004):
         score = compose(seed, 60.0)
         score.instruments = [i for i in score.instruments if i.is_drum]
-        drums.append(excerpt(score, args.seconds))
+        drums.append(played(score, args.seconds))
     n = round(args.seconds * RATE)
     t = torch.arange(n) / RATE
     sweep = 0.5 * torch.sin(2 * math.pi * 50 * (2 ** (8 * t / args.seconds) - 1) / (8 * math.log(2)) * args.seconds)

@@ -1,0 +1,96 @@
+"""What 16_render cannot hold: scores of all kinds on a tiny network, the real command, and the weights in the package."""
+import os, subprocess, sys
+from pathlib import Path
+
+import pretty_midi
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from msanii import MelTransform, Msanii, UNet, Vocoder
+from msanii.audio import InputError, load_audio
+from msanii.pipeline import WEIGHTS, Settings
+from msanii.unet import D_COND
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Msanii(UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, d_cond=D_COND, join=True), Vocoder(width=16, prior=True), MelTransform(), Settings(objective="x0", steps=2, iterations=2))
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    return model.save_pretrained(tmp_path_factory.mktemp("conditional"))
+
+
+def score(*notes, program=0, drum=False, name=""):
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(pretty_midi.Instrument(program, drum, name))
+    midi.instruments[0].notes = [pretty_midi.Note(100, pitch, start, end) for pitch, start, end in notes]
+    return midi
+
+
+@settings(max_examples=15, deadline=None)
+@given(notes=st.lists(st.tuples(st.integers(0, 127), st.floats(0, 2), st.floats(0.001, 1)), min_size=1, max_size=8), tail=st.floats(0, 1), program=st.integers(0, 127))
+def test_any_notes_give_their_length(model, notes, tail, program):
+    midi = score(*((p, s, s + d) for p, s, d in notes), program=program)
+    waveform = model.render(midi, tail=tail, progress=False)
+    assert waveform.shape == (2, max(1, round((midi.get_end_time() + tail) * RATE)))
+    assert waveform.isfinite().all() and waveform.abs().max() <= 1
+
+
+def test_seed_and_bits(model):
+    midi = score((60, 0, 0.5), (64, 0.5, 1))
+    a = model.render(midi, seed=3, progress=False)
+    assert torch.equal(a, model.render(midi, seed=3, progress=False)) and not torch.equal(a, model.render(midi, seed=4, progress=False))
+    assert not torch.equal(a, model.render(score((61, 0, 0.5), (64, 0.5, 1)), seed=3, progress=False))  # a note matters
+
+
+def test_roles_matter(model):
+    notes = [(60, 0, 0.5), (67, 0.2, 0.9)]
+    assert not torch.equal(*(model.render(score(*notes, name=name), progress=False) for name in ("MELODY", "PIANO")))
+    assert torch.equal(*(model.render(score(*notes, name=name), progress=False) for name in ("strings", "PIANO")))
+
+
+def test_windows_of_a_long_score(model):
+    midi = score(*((60 + i % 12, 0.5 * i, 0.5 * i + 0.4) for i in range(12)))
+    waveform = model.render(midi, window=2, progress=False)
+    assert waveform.shape == (2, round((midi.get_end_time() + 1) * RATE)) and waveform.isfinite().all()
+
+
+@pytest.mark.parametrize("midi, words", [(score((36, 0, 1), drum=True), "drums alone"), (score(), "no notes"), (score((60, 7300, 7301)), "two hours"), (b"MThd\0\0", "MIDI"), ("none.mid", "none.mid")])
+def test_scores_that_cannot_be(model, midi, words):
+    with pytest.raises(InputError, match=words): model.render(midi, progress=False)
+
+
+def test_command(model, saved, tmp_path):
+    midi = score((60, 0, 0.5), (64, 0.5, 1))
+    midi.write(str(tmp_path / "a.mid"))
+    command = [Path(sys.executable).parent / "msanii", "render", tmp_path / "a.mid", "--seed", "2", "--weights", saved]
+    done = subprocess.run([*map(str, command), "--out", str(tmp_path / "a.wav")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(load_audio(tmp_path / "a.wav"), model.render(str(tmp_path / "a.mid"), seed=2, progress=False).cpu(), atol=1 / 32767, rtol=0)
+    (tmp_path / "text.mid").write_text("not a score")
+    command[2] = tmp_path / "text.mid"
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 2 and "text.mid" in done.stderr and done.stderr.strip().count("\n") == 0
+
+
+def test_weights_in_the_package():
+    "They are there, small enough, loaded without a network connection, and quickly."
+    assert sum(p.stat().st_size for p in WEIGHTS.iterdir()) <= 48e6
+    code = "import torch, msanii, time; t = time.perf_counter(); m = msanii.Msanii.from_pretrained(device='cpu'); print(m.conditional, time.perf_counter() - t)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}).stdout.splitlines()[-1].split()
+    assert out[0] == "True" and float(out[1]) < 20  # two seconds on a quiet machine
+
+
+def test_it_plays_what_is_written():
+    "The weights in the package put the energy of a note where the note is: an octave of the right pitch class, within its time."
+    import librosa
+    m = Msanii.from_pretrained(device="cpu")
+    waveform = m.render(score((60, 0.2, 1.2), (66, 1.5, 2.5)), steps=5, tail=0.5, progress=False)
+    chroma = librosa.feature.chroma_cqt(y=waveform.mean(0).numpy(), sr=RATE, hop_length=1024, tuning=0.0)
+    assert chroma[:, 15:45].mean(1).argmax() == 0 and chroma[:, 72:100].mean(1).argmax() == 6

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/16_render.ipynb #4c801059
+# %% ../nbs/16_render.ipynb #ae52d6e2
 import torch
 from fastcore.basics import patch
 
 from .audio import InputError
-from .pipeline import Msanii
+from .pipeline import Msanii, windowed
 from .samplers import noise
 from .score import load_score, role_notes
-from .style_transfer import check_walk, decode_long, windowed
+from .style_transfer import check_walk, decode_long
 
 # %% ../nbs/16_render.ipynb #06bc68bb
 @patch

@@ -248,14 +248,15 @@ def read_checkpoint(path):
         raise DamagedCheckpoint(f"{path} is damaged ({error}); remove it") from error
 
 def load_checkpoint(path, model, ema, opt, scaler=None, recipe=None, about=None):
-    """Put a checkpoint back in place and return its state. `InputError` if it belongs to another recipe (the number of steps and
-    the intervals of logging may differ) or other data (`about`), `DamagedCheckpoint` if it is damaged."""
+    """Put a checkpoint back in place and return its state. `InputError` if it belongs to another recipe (the number of steps, as
+    long as the learning rate has not begun to fall, and the intervals of logging may differ) or other data (`about`), `DamagedCheckpoint` if it is damaged."""
     state, tensors = read_checkpoint(path)
     free = ("steps", "validate_every", "sample_every", "save_every", "keep")  # what changes no weight
     if recipe is not None:
         before = Recipe.from_dict(state["recipe"])
         changed = [name for name in asdict(recipe) if name not in free and getattr(recipe, name) != getattr(before, name)]
-        if recipe.decay and recipe.steps != before.steps: changed.append("steps (with a decay)")
+        if recipe.decay and recipe.steps != before.steps and state["step"] > (1 - recipe.decay) * min(recipe.steps, before.steps):
+            changed.append("steps (the learning rate has begun to fall)")
         if changed: raise InputError(f"{path} was made with other settings than this run's ({', '.join(changed)}): choose another folder, or the settings in its state.json")
     if about is not None and state.get("about") != json.loads(json.dumps(about)):
         raise InputError(f"{path} was made with other data than this run's, {state.get('about')} and not {about}: choose another folder, or the data that it was made with")

@@ -67,6 +67,16 @@ def test_a_longer_run_goes_on(tmp_path):
     for a, b in zip(whole.parameters(), resumed.parameters()): assert torch.equal(a, b)
 
 
+def test_the_end_may_be_moved_until_the_rate_falls(tmp_path):
+    recipe = replace(RECIPE, steps=12, decay=0.5)  # falls from step 6 on
+    with pytest.raises(Cut): run(recipe, folder=tmp_path, callback=cut_at(4))  # the last checkpoint is that of step 3
+    shorter = replace(recipe, steps=8)             # falls from step 4 on
+    moved, _ = run(shorter, folder=tmp_path)
+    whole, _ = run(shorter)
+    for a, b in zip(whole.parameters(), moved.parameters()): assert torch.equal(a, b)
+    with pytest.raises(InputError, match="begun to fall"): run(recipe, folder=tmp_path)
+
+
 def test_a_half_written_checkpoint_does_not_count(tmp_path):
     run(folder=tmp_path)
     (tmp_path / "checkpoint-00000099.tmp").mkdir()

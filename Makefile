@@ -15,6 +15,7 @@ help:
 
 .venv/.developer: .venv/.installed
 	@$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@sh scripts/setup.sh browser
 	@touch $@
 
 demo: .venv/.installed

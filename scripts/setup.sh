@@ -21,6 +21,12 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
 
+if [ "${1:-}" = browser ]; then  # for developers: the test of the studio needs one, and is skipped without it
+    { command -v chromium || command -v google-chrome; } >/dev/null 2>&1 && command -v chromedriver >/dev/null 2>&1 && exit 0
+    apt_install chromium chromium-driver || say "Chromium could not be installed with apt-get from here; the test of the studio in a browser will be skipped"
+    exit 0
+fi
+
 python=""
 for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
     if usable "$candidate"; then python=$candidate; break; fi

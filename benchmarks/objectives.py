@@ -1,4 +1,4 @@
-"""What the U-Net should predict, whether its attention should know where it is, and where its loss should look: short runs of the
+"""What the U-Net should predict, whether its attention should know where it is, where its loss should look, and how loud the score should be: short runs of the
 shipped recipe, on windows of 6 s, that differ in one thing each, compared on validation songs.
 
     python benchmarks/objectives.py --corpus FOLDER [--steps 250] [--variants v x0 epsilon ...] [--out outputs/objectives]
@@ -21,9 +21,10 @@ from msanii.samplers import ddim, noise, timesteps
 from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
 from msanii.unet import UNet, condition
 
-VARIANTS = {"x0": {}, "v": dict(objective="v"), "epsilon": dict(objective="epsilon"), "x0, rotary positions": dict(rotary=True), "x0, loss in the hole": dict(outside=0.1), "x0, twice the rate": dict(lr=8e-4)}
+VARIANTS = {"x0": {}, "v": dict(objective="v"), "epsilon": dict(objective="epsilon"), "x0, rotary positions": dict(rotary=True), "x0, loss in the hole": dict(outside=0.1), 
+            "x0, roll at its own loudness": dict(loud=1), "x0, roll at its own loudness, half the rate": dict(loud=1, lr=4e-4)}
 TIMES = (100, 300, 500, 700, 900)
-plain_attention = msanii.unet.linear_attention
+plain_attention, LOUD_ROLL = msanii.unet.linear_attention, msanii.unet.LOUD_ROLL
 
 
 def rotary_attention(q, k, v):
@@ -76,8 +77,8 @@ def judge(unet, mel, schedule, recipe, data, n=16):
 def run(name, args, path):
     "Train and judge one variant."
     settings = dict(VARIANTS[name])
-    rotary, outside = settings.pop("rotary", False), settings.pop("outside", 1.0)
-    recipe = replace(RECIPES["unet"]["shipped"], steps=args.steps, batch=2, frames=256, warmup=50, ema=0.9, ema_start=args.steps // 2, **{"objective": "x0", "lr": 4e-4, **settings})
+    rotary, outside, msanii.unet.LOUD_ROLL = settings.pop("rotary", False), settings.pop("outside", 1.0), settings.pop("loud", LOUD_ROLL)
+    recipe = replace(RECIPES["unet"]["shipped"], steps=args.steps, batch=2, frames=256, warmup=50, ema=0.9, ema_start=args.steps // 2, **{"objective": "x0", "lr": 8e-4, **settings})
     msanii.unet.linear_attention = rotary_attention if rotary else plain_attention
     torch.set_num_threads(args.threads)
     data = Windows(args.corpus, recipe.frames, corpus_split(args.corpus, "train"), length=recipe.steps * recipe.batch, seed=recipe.seed)

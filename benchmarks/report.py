@@ -23,7 +23,7 @@ from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
 
 
-for task in ("style_transfer", "inpainting", "render"):  # those that this version of the package has become methods of Msanii
+for task in ("style_transfer", "inpainting", "interpolation", "outpainting", "render"):  # those that this version of the package has become methods of Msanii
     if importlib.util.find_spec(f"msanii.{task}"): importlib.import_module(f"msanii.{task}")
 
 
@@ -51,11 +51,18 @@ def plain_inverse(m, x):
     return griffin_lim(m.mel.to_magnitude(m.mel(x[None].to(m.device))), m.settings.iterations, length=x.shape[1])[0]
 
 
+def scrambled(x, seed):
+    "The same sound, its half seconds in a random order: the same notes without their music."
+    pieces = x.split(SAMPLE_RATE // 2, dim=1)
+    return torch.cat([pieces[i] for i in torch.randperm(len(pieces), generator=torch.Generator().manual_seed(seed))], dim=1)
+
+
 def makers(m, seconds, steps):
     "{kind of sound: function of (number, score, real)}; of the tasks, those that this model and this version of the package have."
     span = [(seconds / 3, 2 * seconds / 3)]
     found = {"reconstruct": lambda i, score, x: m.reconstruct(x, seed=i), "griffin-lim": lambda i, score, x: plain_inverse(m, x),
              "noise": lambda i, score, x: torch.randn(x.shape, generator=torch.Generator().manual_seed(i)) * x.square().mean().sqrt(),
+             "scrambled": lambda i, score, x: scrambled(x, i),
              "sample": lambda i, score, x: m.sample(seconds, seed=i, steps=steps, progress=False)[0]}
     if getattr(m, "conditional", False) and hasattr(m, "render"): found["render"] = lambda i, score, x: m.render(score, seed=i, steps=steps, progress=False)
     if hasattr(m, "style_transfer"): found["style transfer"] = lambda i, score, x: m.style_transfer(x, strength=0.5, seed=i, steps=steps, progress=False)

@@ -1,0 +1,69 @@
+"""Interpolation: ends, noise, shapes, and what it refuses."""
+import math
+
+import pytest
+import torch
+
+from msanii.app import main
+from msanii.audio import InputError, load_audio, save_audio
+from msanii.interpolation import mix_noise
+from msanii.pipeline import Msanii, Settings, pretrained_vocoder
+from msanii.unet import D_COND, UNet
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Msanii(UNet(width=64, levels=3, blocks=1, heads=4, d_cond=D_COND, join=True), *pretrained_vocoder(), Settings(objective="x0", steps=3))
+
+
+def tone(hertz, n, level=0.1): return level * torch.sin(2 * torch.pi * hertz * torch.arange(n) / 44_100 * torch.tensor([[1.0], [1.01]]))
+
+
+@pytest.mark.parametrize("strength", [0, 0.3, 1])
+def test_ends(model, strength):
+    a, b = tone(220, 30_000), tone(330, 20_000)
+    assert torch.equal(model.interpolate(a, b, 0, strength, seed=4, progress=False), model.style_transfer(a, strength, seed=4, progress=False))
+    assert torch.equal(model.interpolate(a, b, 1, strength, seed=4, progress=False), model.style_transfer(b, strength, seed=4, progress=False))
+
+
+def test_spherical_noise_keeps_its_variance():
+    a, b = torch.randn(2, 200_000, generator=torch.Generator().manual_seed(0))
+    for r in (0, 0.25, 0.5, 0.75, 1):
+        assert mix_noise(a, b, r, "spherical").var().item() == pytest.approx(1, abs=0.02)
+        assert mix_noise(a, b, r, "linear").var().item() == pytest.approx((1 - r) ** 2 + r ** 2, abs=0.02)
+
+
+def test_length_and_level_lie_between(model):
+    a, b = tone(220, 40_000, 0.4), tone(330, 20_000, 0.02)
+    rms = lambda w: w.square().mean().sqrt().item()
+    made = model.interpolate(a, b[:1], 0.5, progress=False)
+    assert made.shape == (2, 30_000)
+    held = torch.cat([b[:1], torch.zeros(1, 10_000)], -1)
+    assert rms(made) == pytest.approx(math.sqrt(rms(a[:, :30_000]) * rms(held)), rel=0.02)
+
+
+def test_same_bits(model):
+    a, b = tone(220, 9000), tone(330, 8000)
+    made = [model.interpolate(a, b, 0.4, mix="spherical", seed=s, progress=False) for s in (0, 0, 1)]
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+    both = model.interpolate(torch.stack([a, a.flip(1)]), torch.stack([b, b.flip(1)]), 0.4, mix="spherical", progress=False)
+    assert torch.equal(both[0], made[0]) and torch.equal(both[1], model.interpolate(a.flip(1), b.flip(1), 0.4, mix="spherical", seed=1, progress=False))
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (dict(ratio=1.5), "ratio is 1.5"), (dict(strength=math.nan), "strength is nan"), (dict(mix="cubic"), "linear or spherical"), (dict(a=torch.full((2, 90), math.nan)), "NaN"),
+    (dict(b=torch.zeros(2, 0)), "b has shape"), (dict(b=torch.zeros(1, 2, 90)), "two waveforms"), (dict(a=torch.zeros(3, 90)), "mono or stereo"), (dict(steps=0), "steps is 0")])
+def test_refuses(model, wrong, words):
+    with pytest.raises(InputError, match=words): model.interpolate(**{"a": torch.zeros(2, 90), "b": torch.zeros(2, 90), **wrong})
+
+
+def test_command(model, tmp_path, capsys):
+    model.save_pretrained(tmp_path / "model")
+    for name, hertz, n in (("a", 220, 20_000), ("b", 330, 10_000)): save_audio(tmp_path / f"{name}.wav", tone(hertz, n))
+    a, b, out = (str(tmp_path / f"{name}.wav") for name in ("a", "b", "out"))
+    out += ".wav"
+    assert main(["interpolate", a, b, "--ratio", "0.25", "--out", out, "--weights", str(tmp_path / "model")]) == 0
+    assert load_audio(out).shape == (2, 17_500)
+    assert main(["interpolate", a, str(tmp_path / "none.wav"), "--out", out, "--weights", str(tmp_path / "model")]) == 2
+    assert "none.wav" in capsys.readouterr().err

@@ -24,7 +24,7 @@ def mix_noise(eps_a, eps_b, ratio, mix="linear"):
     """Two noises of one shape, mixed so that `ratio` 0 is the first and 1 the second: linear, 1 - ratio and ratio, as the paper has it;
     or spherical, cosine and sine of a quarter turn, which leaves the variance of independent noises as it is."""
     if mix == "linear": return (1 - ratio) * eps_a + ratio * eps_b
-    if mix == "spherical": return math.cos(ratio * math.pi / 2) * eps_a + math.sin(ratio * math.pi / 2) * eps_b
+    if mix == "spherical": return math.sin((1 - ratio) * math.pi / 2) * eps_a + math.sin(ratio * math.pi / 2) * eps_b  # a cosine would miss 0 at ratio 1
     raise InputError(f"mix is {mix!r}; choose linear or spherical")
 
 # %% ../nbs/13_interpolation.ipynb #c13015
@@ -35,8 +35,8 @@ def _between(a, b, ratio):
 @patch
 @torch.no_grad()
 def interpolate(self: Msanii, a, b, ratio=0.5, strength=0.5, mix="linear", steps=None, seed=0, sampler=None, window=WINDOW, progress=True, callback=None):
-    """A waveform between two, a and b, both (c, n) or both (b, c, n) of any lengths (Msanii, section on audio-to-audio tasks): ratio 0 is
-    `style_transfer` of the first at that strength, 1 of the second (with the other noise if mix is spherical).
+    """A waveform between two, a and b, both (c, n) or both (b, c, n) of any lengths (Maina 2023, arXiv 2301.06468): ratio 0 is
+    `style_transfer` of the first at that strength and seed, 1 of the second (with another noise if mix is spherical).
 
     strength: from 0 (the mels are mixed, and nothing is made anew) to 1 (the songs are forgotten). mix: linear, with one noise for both, or spherical,
     with one each (`mix_noise`). Length and level, in decibels, lie between those of a and b; where one is mono and the other stereo the result is
@@ -47,17 +47,18 @@ def interpolate(self: Msanii, a, b, ratio=0.5, strength=0.5, mix="linear", steps
     mix_noise(torch.zeros(1), torch.zeros(1), 0, mix)  # is there such a mix?
     frames, c = check_walk(self, steps, sampler, window), max(a.shape[-2], b.shape[-2])
     n = max(1, round((1 - ratio) * a.shape[-1] + ratio * b.shape[-1]))
-    a, b = (F.pad(w, (0, max(0, n - w.shape[-1])))[..., :n].expand(*w.shape[:-2], c, n) for w in (a, b))
     ts, m, others = self.timesteps(steps, strength, sampler), windowed(self, frames), iter(b if b.ndim == 3 else b[None])
+    fit = lambda w: F.pad(w, (0, max(0, n - w.shape[-1])))[:, :n].expand(c, n)
 
     def edit(item, seed):
-        other, t = next(others), self.mel.frames(n)
-        x0 = sum(w * encode_long(m, familiar_gain(s) * s, frames).clamp(*((-1, 1) if ts else (-math.inf, math.inf))) for w, s in ((1 - ratio, item), (ratio, other)))
+        other, t, clip = next(others), self.mel.frames(n), 1 if ts else math.inf
+        gains, item, other = (familiar_gain(item), familiar_gain(other)), fit(item), fit(other)  # silence that is put behind a song makes it no quieter
+        x0 = sum(w * encode_long(m, g * s, frames).clamp(-clip, clip) for w, g, s in zip((1 - ratio, ratio), gains, (item, other)))
         if ts:
             generator = torch.Generator().manual_seed(seed)
             x0 = x0[..., mirror(t, -(-t // m.unet.multiple) * m.unet.multiple).to(x0.device)]
             eps = noise(x0.shape, [generator], x0.device)  # for both, if they are mixed linearly
-            if mix == "spherical": eps = mix_noise(eps, noise(x0.shape, [generator], x0.device), ratio, mix)
+            if mix == "spherical": eps = mix_noise(eps, noise(x0.shape, [torch.Generator().manual_seed(-1 - seed)], x0.device), ratio, mix)  # another stream: ddpm draws from the first
             x0 = m.denoise(q_sample(x0, ts[0], eps, m.schedule), ts, [generator], sampler, progress=progress, callback=callback)[..., :t]
         made = decode_long(m, x0, n, seed, frames)
         return with_level(made, _between(rms(item), rms(other), ratio), 1.0 if max(item.abs().max(), other.abs().max()) <= 1 else math.inf)

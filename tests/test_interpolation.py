@@ -27,6 +27,23 @@ def test_ends(model, strength):
     assert torch.equal(model.interpolate(a, b, 1, strength, seed=4, progress=False), model.style_transfer(b, strength, seed=4, progress=False))
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm"])
+def test_ends_on_the_sphere(model, sampler):
+    "The second noise comes from a stream of its own, so that ratio 0 has the chance of the first alone; at 1 the first song has no say."
+    a, b, how = tone(220, 30_000), tone(330, 20_000), dict(sampler=sampler, seed=4, progress=False)
+    assert torch.equal(model.interpolate(a, b, 0, 0.6, "spherical", **how), model.style_transfer(a, 0.6, **how))
+    assert torch.equal(model.interpolate(a, b, 1, 0.6, "spherical", **how), model.interpolate(-a[:, :9000], b, 1, 0.6, "spherical", **how))
+
+
+def test_silence_behind_a_song_does_not_raise_its_level(model, monkeypatch):
+    "What the network is given in the first second does not depend on how much longer the other song is."
+    starts = []
+    monkeypatch.setattr(model, "denoise", lambda x, ts, *args, **more: starts.append(x) or x, raising=False)
+    b = tone(330, 50_000, 0.03)
+    for n in (50_000, 500_000): model.interpolate(torch.zeros(2, n), b, 0.5, 0.001, progress=False)
+    assert (starts[0][..., :30] - starts[1][..., :30]).abs().mean() < 0.02
+
+
 def test_spherical_noise_keeps_its_variance():
     a, b = torch.randn(2, 200_000, generator=torch.Generator().manual_seed(0))
     for r in (0, 0.25, 0.5, 0.75, 1):

@@ -21,7 +21,7 @@ from msanii.samplers import ddim, noise, timesteps
 from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
 from msanii.unet import UNet, condition
 
-VARIANTS = {"x0": {}, "v": dict(objective="v"), "epsilon": dict(objective="epsilon"), "x0, rotary positions": dict(rotary=True), "x0, loss in the hole": dict(outside=0.1), 
+VARIANTS = {"x0": {}, "v": dict(objective="v"), "epsilon": dict(objective="epsilon"), "x0, rotary positions": dict(rotary=True), "x0, loss in the hole": dict(outside=0.1),
             "x0, roll at its own loudness": dict(loud=1), "x0, roll at its own loudness, half the rate": dict(loud=1, lr=4e-4)}
 TIMES = (100, 300, 500, 700, 900)
 plain_attention, LOUD_ROLL = msanii.unet.linear_attention, msanii.unet.LOUD_ROLL

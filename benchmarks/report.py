@@ -8,7 +8,6 @@ it, and composed ones otherwise; from each, `--seconds` from `--start` on are re
 """
 import argparse
 import hashlib
-import importlib.util
 import subprocess
 import time
 from pathlib import Path
@@ -21,10 +20,6 @@ from msanii.evaluation import _spread, annotation_agreement, bootstrap, edit_con
 from msanii.mel import griffin_lim
 from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
-
-
-for task in ("style_transfer", "inpainting", "interpolation", "outpainting", "render"):  # those that this version of the package has become methods of Msanii
-    if importlib.util.find_spec(f"msanii.{task}"): importlib.import_module(f"msanii.{task}")
 
 
 def numbers(text):

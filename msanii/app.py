@@ -80,7 +80,7 @@ def style_transfer(
 def _pairs(spans):
     "[(3.0, 5.0)] from ['3-5']."
     try: return [tuple(float(end) for end in span.split("-")) for span in spans]
-    except ValueError: raise InputError(f"--spans is {' '.join(spans)}: give spans in seconds such as 3-5 12.5-14") from None
+    except ValueError: raise InputError(f"spans is {' '.join(spans)}: give spans in seconds such as 3-5 12.5-14") from None
 
 def inpaint(
     file: str,              # the audio to mend

@@ -185,12 +185,13 @@ def corpus(
     songs: str = None,      # numbers such as 1-779,801, or train, validation, heldout; all otherwise
     programs: bool = False, # play with other instruments, drawn song by song
     seconds: float = None,  # of each song, from a place drawn song by song; whole songs otherwise
+    rests: bool = False,    # silence it for a moment here and there, drawn song by song
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
     jobs: int = -1,         # processes; -1 for one a core
 ):
     "Render songs into a corpus to train on; call it again to go on after an interruption."
     source = Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
-    folder = render_corpus(source, out, _numbers(songs, source), soundfont, programs, seconds, jobs)
+    folder = render_corpus(source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests)
     info = json.loads((folder / "corpus.json").read_text())
     hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
     print(f"{folder}: {len(info['songs'])} songs of {source.name}, {hours:.2f} hours, {len(info['damaged'])} damaged")

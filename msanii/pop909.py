@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'URL', 'Span', 'Song', 'split', 'Pop909', 'MidiFolder', 'Composed', 'open_songs', 'excerpt', 'example_song',
-           'change_programs', 'random_excerpt', 'corpus_split', 'corpus_about', 'render_corpus', 'Windows', 'Mixed',
-           'Grid', 'download']
+           'change_programs', 'random_excerpt', 'with_rests', 'corpus_split', 'corpus_about', 'render_corpus',
+           'Windows', 'Mixed', 'Grid', 'download']
 
 # %% ../nbs/08_pop909.ipynb #61e718c0
 import functools, hashlib, http.client, io, json, os, re, time, urllib.error, urllib.request, warnings, zipfile, zlib
@@ -261,8 +261,25 @@ def random_excerpt(score, seconds, seed):
     early = [start for start in starts if start <= max(score.get_end_time() - seconds, starts[0])]
     return excerpt(score, early[np.random.default_rng(seed).integers(len(early))], seconds)
 
+# %% ../nbs/08_pop909.ipynb #5f1d7a02
+def with_rests(score, seed):
+    "The score with rests of 0.5 to 4 s, each 3 to 12 s after the one before it, in which no key and no pedal is down; their places are drawn from `seed`."
+    score, rng, end = deepcopy(score), np.random.default_rng(seed), 0.0
+    while (start := end + rng.uniform(3, 12)) < score.get_end_time():
+        end = start + rng.uniform(0.5, 4)
+        for instrument in score.instruments:
+            instrument.notes = [n for n in instrument.notes if not start <= n.start < end]
+            for note in instrument.notes:
+                if note.start < start: note.end = min(note.end, start)
+            pedal = sorted((c for c in instrument.control_changes if c.number == 64 and c.time < end), key=lambda c: c.time)
+            if pedal:  # up at the start of the rest, and at its end where it would be by then
+                instrument.control_changes = [c for c in instrument.control_changes if not (c.number == 64 and start <= c.time < end)]
+                instrument.control_changes += [pretty_midi.ControlChange(64, 0, start), pretty_midi.ControlChange(64, pedal[-1].value, end)]
+    return score
+
+
 # %% ../nbs/08_pop909.ipynb #eac558a7
-def _render_one(songs, number, folder, soundfont, programs=False, seconds=None):
+def _render_one(songs, number, folder, soundfont, programs=False, seconds=None, rests=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
     file = Path(folder) / f"{number:03d}.npy"
     if not file.exists():
@@ -270,6 +287,7 @@ def _render_one(songs, number, folder, soundfont, programs=False, seconds=None):
             score = songs[number].score
             score = change_programs(score, number) if programs else score
             score = random_excerpt(score, seconds, number) if seconds else score
+            score = with_rests(score, number) if rests else score
             waveform = render_score(score, soundfont=soundfont)
         except InputError as error:
             return number, 0, str(error)
@@ -306,18 +324,20 @@ def corpus_split(folder, name):
 def corpus_about(folder):
     "What a training run notes of its corpus, to know it again: origin, and how many songs and samples."
     info = _read_corpus(folder)
-    return {name: info.get(name) for name in ("source", "soundfont", "programs", "seconds", "sample_rate")} | {
+    return {name: info.get(name) for name in ("source", "soundfont", "programs", "seconds", "sample_rate")} | (
+        {"rests": True} if info.get("rests") else {}) | {
         "songs": len(info["songs"]), "samples": sum(info["songs"].values())}
 
 # %% ../nbs/08_pop909.ipynb #d8eddc34
-def _open_corpus(songs, folder, soundfont, programs, seconds):
+def _open_corpus(songs, folder, soundfont, programs, seconds, rests):
     "The corpus.json of a folder to render into, new or from before; what a killed call left behind is removed."
     settings = {"sample_rate": SAMPLE_RATE, "source": songs.name, "soundfont": find_soundfont(soundfont).name}
     if programs: settings["programs"] = "random"
     if seconds: settings["seconds"] = seconds
+    if rests: settings["rests"] = True
     info = _read_corpus(folder) if (folder / "corpus.json").exists() else {**settings, "songs": {}}
-    if any(info.get(name) != settings.get(name) for name in ("sample_rate", "source", "soundfont", "programs", "seconds")):
-        before = {name: info[name] for name in ("source", "soundfont", "programs", "seconds") if name in info}
+    if any(info.get(name) != settings.get(name) for name in ("sample_rate", "source", "soundfont", "programs", "seconds", "rests")):
+        before = {name: info[name] for name in ("source", "soundfont", "programs", "seconds", "rests") if name in info}
         raise InputError(f"{folder} holds another corpus, {before} and not {settings}: choose another folder, or remove it.")
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.npy"):
@@ -325,12 +345,12 @@ def _open_corpus(songs, folder, soundfont, programs, seconds):
     return {**info, "splits": {part: list(songs.split(part)) for part in ("validation", "heldout")}, "damaged": {}}
 
 # %% ../nbs/08_pop909.ipynb #91541943
-def render_corpus(songs, folder, numbers=None, soundfont=None, programs=False, seconds=None, n_jobs=-1, progress=True):
+def render_corpus(songs, folder, numbers=None, soundfont=None, programs=False, seconds=None, n_jobs=-1, progress=True, rests=False):
     """Play songs (`Pop909`, `MidiFolder`, `Composed`) in parallel into a folder: for song 7 the files 007.npy (int16 (2, n),
     44.1 kHz) and 007.notes.npy (see `role_notes`), and corpus.json, which lists the songs. Returns the folder's path.
 
     programs: play with other instruments, drawn song by song (`change_programs`). seconds: play no more than so many seconds of each
-    song, from a place drawn song by song (`random_excerpt`). n_jobs: as joblib has it; its backend is the
+    song, from a place drawn song by song (`random_excerpt`). rests: silence it here and there (`with_rests`). n_jobs: as joblib has it; its backend is the
     caller's (`joblib.parallel_config`). Songs that are there already are skipped, so an interrupted call may be repeated, and a
     file is whole or not there. Damaged songs are left out with a warning that names them. `InputError` if the folder holds
     another corpus, or where the disk is full."""
@@ -340,9 +360,9 @@ def render_corpus(songs, folder, numbers=None, soundfont=None, programs=False, s
     _fluidsynth()  # if it is missing, say so now and not once a song
     if seconds is not None and not 1 <= seconds < float("inf"):
         raise InputError(f"seconds is {seconds}: give 1 or more, or None for whole songs.")
-    info, written = _open_corpus(songs, folder, soundfont, programs, seconds), float("-inf")
+    info, written = _open_corpus(songs, folder, soundfont, programs, seconds, rests), float("-inf")
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_render_one)(songs, number, folder, soundfont, programs, seconds) for number in numbers)
+        joblib.delayed(_render_one)(songs, number, folder, soundfont, programs, seconds, rests) for number in numbers)
     try:
         for number, samples, problem in tqdm(work, total=len(numbers), desc="rendering", disable=not progress):
             info["damaged" if problem else "songs"][f"{number:03d}"] = problem or samples

@@ -181,7 +181,7 @@ RECIPES = {
     },
     "unet": {
         "paper": Recipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
-        "shipped": Recipe(dict(width=352, levels=5, blocks=1, attention=2, expansion=2, d_cond=D_COND, join=True), steps=2000, batch=2, frames=512, decay=0.4,
+        "shipped": Recipe(dict(width=352, levels=5, blocks=1, attention=2, expansion=2, d_cond=D_COND, join=True), steps=5000, batch=2, frames=512, mix=[3, 1], decay=0.4,
                           objective="x0", score=0.75, context=0.4, lr=8e-4, betas=(0.9, 0.99), warmup=200, ema=0.98, ema_start=500, log_every=20, validate_every=500, save_every=250),
         "small": Recipe(dict(width=192, levels=4, blocks=1, attention=1, expansion=2), steps=240, batch=4, frames=192, objective="x0",
                         lr=6e-4, decay=0.3, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pretty_midi
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from msanii import pop909 as P
 from msanii.audio import InputError
 from msanii.pop909 import (Composed, Grid, MidiFolder, Pop909, Windows, corpus_about, corpus_split, download, example_song, open_songs,
                            render_corpus, split)
+from msanii.score import notes, render_score
 
 REAL = os.environ.get("POP909")
 needs_pop909 = pytest.mark.skipif(not REAL, reason="the environment variable POP909 names no copy of POP909")
@@ -362,6 +364,25 @@ def test_other_programs(tmp_path, corpus):
     assert np.array_equal(np.load(folder / "001.notes.npy"), np.load(corpus / "001.notes.npy"))  # composed songs have no pedal
     with pytest.raises(InputError, match="another corpus"):
         render_corpus(Composed(3, 5.0), folder, n_jobs=1, progress=False)
+
+
+def test_rests(tmp_path):
+    """In a rest no key is down, a pedal that was down comes up and goes down again after it, and the sound dies away."""
+    score = Composed(3, 20.0)[1].score
+    score.instruments[0].control_changes = [pretty_midi.ControlChange(64, 100, 1.0)]
+    rested = P.with_rests(score, 5)
+    table = notes(rested)
+    ends = np.maximum.accumulate(table[:, 1])
+    gaps = [(a, b) for a, b in zip(ends, table[1:, 0]) if b - a > 0.4]
+    assert gaps and all(len([c for i in rested.instruments for c in i.control_changes if c.number == 64 and a - 1e-6 <= c.time <= a + 1e-6 and c.value == 0]) for a, b in gaps[:1])
+    waveform = render_score(rested)
+    level = lambda a, b: waveform[:, round(a * 44_100) : round(b * 44_100)].square().mean().sqrt()
+    a, b = max(gaps, key=lambda gap: gap[1] - gap[0])
+    assert level((a + b) / 2, b) < level(a - 0.5, a) / 5
+    folder = render_corpus(Composed(3, 20.0), tmp_path / "a", numbers=[1], rests=True, n_jobs=1, progress=False)
+    assert corpus_about(folder)["rests"] is True
+    with pytest.raises(InputError, match="another corpus"):
+        render_corpus(Composed(3, 20.0), folder, numbers=[1], n_jobs=1, progress=False)
 
 
 def test_full_disk_while_rendering(tmp_path, corpus):

@@ -1,0 +1,377 @@
+"""The command line: what it refuses and how it says so, what it takes, several files at once, --json, --help, and how little it needs."""
+import json
+import os
+import re
+import shlex
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile as sf
+import torch
+
+from msanii.app import COMMANDS, EXAMPLES, NEEDS, command_parser, fingerprint, main, sha256
+from msanii.pipeline import Msanii, Settings, pretrained_vocoder
+from msanii.score import compose
+from msanii.unet import D_COND, UNet
+
+RATE = 44100
+HERE = Path(__file__).parents[1]
+# an address that nobody answers at, so that a Hub id fails at once and nothing is asked of the network
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(HERE)}
+
+
+def tone(seconds=0.5, rate=RATE, channels=2):
+    t = np.arange(round(seconds * rate)) / rate
+    return 0.2 * np.sin(2 * np.pi * 220 * t)[:, None] * np.linspace(1, 0.5, channels)
+
+
+def sounds(folder):
+    "Sounds that can be used, and those that cannot."
+    for name, *how in (("a.wav",), ("b.wav",), ("mono.wav", 0.5, RATE, 1), ("surround.wav", 0.5, RATE, 6), ("8000.wav", 0.5, 8000), ("22050.wav", 0.5, 22050), ("96000.wav", 0.5, 96000)):
+        sf.write(folder / name, tone(*how), how[1] if how else RATE)
+    sf.write(folder / "one.wav", np.full((1, 1), 0.5), RATE)
+    sf.write(folder / "silent.wav", np.zeros((RATE // 2, 2)), RATE)
+    sf.write(folder / "nan.wav", np.full((RATE // 2, 2), np.nan, np.float32), RATE, subtype="FLOAT")
+    (folder / "words.wav").write_text("not a sound")
+    (folder / "empty.wav").touch()
+    (folder / "cut.wav").write_bytes((folder / "a.wav").read_bytes()[:30])
+    size = 3 * 3600 * 8000 * 2  # three hours, without a byte of them on the disk
+    (folder / "long.wav").write_bytes(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data" + struct.pack("<I", size))
+    os.truncate(folder / "long.wav", size + 44)
+    (folder / "again").mkdir()
+    sf.write(folder / "again" / "a.wav", tone(), RATE)
+
+
+def scores(folder):
+    for name in ("a", "b"): compose(1, seconds=1).write(str(folder / f"{name}.mid"))
+    pretty_midi.PrettyMIDI().write(str(folder / "quiet.mid"))
+    drums = pretty_midi.PrettyMIDI()
+    drums.instruments.append(pretty_midi.Instrument(0, is_drum=True))
+    drums.instruments[0].notes.append(pretty_midi.Note(90, 38, 0.0, 0.2))
+    drums.write(str(folder / "drums.mid"))
+    (folder / "damaged.mid").write_bytes((folder / "a.mid").read_bytes()[:40])
+    (folder / "empty.mid").touch()
+
+
+def others(folder):
+    "Models, corpora and recipes that cannot be used."
+    for name in ("nothing", "lost", "torn", "garbled", "badcorpus", "holes", "songs", "midis"): (folder / name).mkdir()
+    for part in (folder / "model").iterdir():
+        for to in ("torn", "garbled"): (folder / to / part.name).write_bytes(part.read_bytes())
+    (folder / "torn" / "unet.safetensors").write_bytes((folder / "model" / "unet.safetensors").read_bytes()[:1000])
+    (folder / "garbled" / "config.json").write_text('{"format": 1, "settings"')
+    (folder / "badcorpus" / "corpus.json").write_text("{")
+    (folder / "holes" / "corpus.json").write_text(json.dumps(dict(source="x", soundfont="x", sample_rate=RATE, songs={"001": 900000, "780": 900000})))  # songs that are not there
+    (folder / "songs" / "corpus.json").write_text(json.dumps(dict(source="x", soundfont="x", sample_rate=RATE, songs={})))
+    (folder / "midis" / "damaged.mid").write_bytes(b"MThd")
+    (folder / "words.json").write_text("{")
+    (folder / "list.json").write_text("[1, 2]")
+    (folder / "odd.json").write_text('{"flavour": "sweet"}')
+    (folder / "zero.json").write_text('{"batch": 0}')
+    (folder / "text.json").write_text('{"batch": "many"}')
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    "A folder of good and bad inputs, and a tiny model without training."
+    folder = tmp_path_factory.mktemp("place")
+    torch.manual_seed(0)
+    Msanii(UNet(width=64, levels=3, blocks=1, heads=4, d_cond=D_COND, join=True), *pretrained_vocoder(), Settings(objective="x0", steps=2)).save_pretrained(folder / "model")
+    sounds(folder), scores(folder), others(folder)
+    return folder
+
+
+# What is typed, and words of the one line that must answer. {} stands for --out and --weights.
+REFUSED = {
+    # sounds
+    "text": ("style-transfer words.wav {}", "words.wav cannot be read as sound"),
+    "empty": ("style-transfer empty.wav {}", "empty.wav is empty", "give a sound file"),
+    "missing": ("style-transfer none.wav {}", "none.wav: there is no such file", "check"),
+    "folder": ("style-transfer nothing {}", "nothing is a folder", "give a sound file"),
+    "cut off": ("style-transfer cut.wav {}", "cut.wav"),
+    "nan": ("style-transfer nan.wav {}", "nan.wav holds NaN", "replace"),
+    "three hours": ("style-transfer long.wav {}", "long.wav lasts 10800 s", "cut it"),
+    "inpaint text": ("inpaint words.wav 0-1 {}", "words.wav cannot be read as sound"),
+    "outpaint nan": ("outpaint nan.wav {}", "nan.wav holds NaN", "replace"),
+    "outpaint three hours": ("outpaint long.wav {}", "long.wav lasts 10800 s", "cut it"),
+    "interpolate second": ("interpolate a.wav empty.wav {}", "empty.wav is empty", "give a sound file"),
+    # scores
+    "score missing": ("render none.mid {}", "none.mid: there is no such file"),
+    "score empty": ("render empty.mid {}", "empty.mid cannot be read as MIDI", "give an undamaged"),
+    "score damaged": ("render damaged.mid {}", "damaged.mid cannot be read as MIDI", "give an undamaged"),
+    "score is sound": ("render a.wav {}", "a.wav cannot be read as MIDI", "give"),
+    "score folder": ("render nothing {}", "nothing cannot be read", "give"),
+    "score without notes": ("render quiet.mid {}", "quiet.mid holds no notes", "give"),
+    "score of drums": ("render drums.mid {}", "drums.mid: the score holds drums alone", "give"),
+    "score of a hole": ("inpaint a.wav 0.1-0.2 --score damaged.mid {}", "damaged.mid cannot be read as MIDI"),
+    "score of what follows": ("outpaint a.wav --score none.mid {}", "none.mid: there is no such file"),
+    # spans
+    "span reversed": ("inpaint a.wav 0.4-0.2 {}", "a.wav: span (0.4, 0.2)", "start < end"),
+    "span outside": ("inpaint a.wav 0.1-9 {}", "a.wav: span (0.1, 9) does not lie within the 0.5 s", "give"),
+    "span of no length": ("inpaint a.wav 0.2-0.2 {}", "span (0.2, 0.2)", "give"),
+    "span of words": ("inpaint a.wav start-end {}", "spans is start-end", "such as 3-5"),
+    "span of one end": ("inpaint a.wav 3 {}", "spans is 3", "such as 3-5"),
+    "span of three ends": ("inpaint a.wav 1-2-3 {}", "spans is 1-2-3", "such as 3-5"),
+    "span of nan": ("inpaint a.wav nan-1 {}", "span (nan, 1)", "give"),
+    "span before the start": ("inpaint a.wav -1-0.2 {}", "spans", "--help"),
+    "no span": ("inpaint a.wav {}", "spans", "--help"),
+    # numbers
+    "strength above": ("style-transfer a.wav --strength 1.5 {}", "--strength is 1.5", "from 0 to 1"),
+    "strength below": ("style-transfer a.wav --strength -0.1 {}", "--strength is -0.1", "from 0 to 1"),
+    "strength nan": ("interpolate a.wav b.wav --strength nan {}", "--strength is nan", "from 0 to 1"),
+    "strength of words": ("style-transfer a.wav --strength much {}", "--strength: invalid float value: 'much'", "--help"),
+    "ratio": ("interpolate a.wav b.wav --ratio 2 {}", "--ratio is 2.0", "from 0 to 1"),
+    "guidance": ("render a.mid --guidance -1 {}", "--guidance is -1.0", "from 0 to 100"),
+    "no seconds": ("sample --seconds 0 {}", "--seconds is 0.0", "give seconds from"),
+    "negative seconds": ("outpaint a.wav --seconds -3 {}", "--seconds is -3.0", "give seconds from"),
+    "nan seconds": ("sample --seconds nan {}", "--seconds is nan", "give seconds from"),
+    "endless": ("sample --seconds inf {}", "--seconds is inf", "give seconds from"),
+    "two hours": ("sample --seconds 7200 {}", "--seconds is 7200.0", "give seconds from"),
+    "no steps": ("sample --steps 0 {}", "--steps is 0", "1 or more"),
+    "half a step": ("sample --steps 1.5 {}", "--steps: invalid int value: '1.5'", "--help"),
+    "no batch": ("sample --batch 0 {}", "--batch is 0", "from 1"),
+    "negative seed": ("sample --seed -1 {}", "--seed is -1", "from 0"),
+    "huge seed": ("sample --seed 99999999999999999999 {}", "--seed is 99999999999999999999", "from 0"),
+    "side": ("outpaint a.wav --side up {}", "--side: invalid choice: 'up'", "left"),
+    "method": ("inpaint a.wav 0.1-0.2 --method magic {}", "--method: invalid choice: 'magic'", "repaint"),
+    # where results go
+    "format": ("sample --seconds 1 --weights model --out new.aiff", "new.aiff", "give a name that ends in"),
+    "no format": ("sample --seconds 1 --weights model --out new", "new", "give a name that ends in"),
+    "out is a folder": ("sample --seconds 1 --weights model --out folder.wav", "folder.wav is a folder", "give the name of a file"),
+    "out in a file": ("sample --seconds 1 --weights model --out words.wav/new.wav", "words.wav/new.wav cannot be written", "choose another --out"),
+    "two of one name": ("style-transfer a.wav again/a.wav {}", "two results would be called out-a.wav", "rename"),
+    # models
+    "no such weights": ("sample --seconds 1 --out out.wav --weights no_such_folder", "no_such_folder is neither a folder nor", "such as owner/name"),
+    "weights without config": ("sample --seconds 1 --out out.wav --weights nothing", "nothing holds no config.json", "give a folder"),
+    "weights with a damaged config": ("sample --seconds 1 --out out.wav --weights garbled", "config.json is damaged", "save the model anew"),
+    "damaged weights": ("render a.mid --out out.wav --weights torn", "unet.safetensors cannot be loaded", "damaged"),
+    "weights out of reach": ("sample --seconds 1 --out out.wav --weights nobody/nothing", "nobody/nothing is no folder here, and could not be had from the Hugging Face Hub"),
+    # corpora and trainings
+    "corpus of nothing": ("corpus --data nothing --out c", "nothing holds no MIDI files", "give a folder"),
+    "corpus of a missing folder": ("corpus --data none --out c", "none: there is no such folder or zip"),
+    "corpus of a text": ("corpus --data words.wav --out c", "words.wav is no undamaged zip file", "give"),
+    "missing SoundFont": ("corpus --data composed --songs 1 --soundfont none.sf2 --out c", "none.sf2 is no SoundFont file", "give the path"),
+    "a text for a SoundFont": ("corpus --data composed --songs 1 --soundfont words.wav --out c", "words.wav is no SoundFont file", "give the path"),
+    "songs of words": ("corpus --data composed --songs best --out c", "--songs is 'best'", "give numbers"),
+    "songs that are not there": ("corpus --data composed --songs 5000 --out c", "composed"),
+    "half a second of each": ("corpus --data composed --songs 1 --seconds 0.5 --out c", "seconds is 0.5", "give 1 or more"),
+    "unknown network": ("train flute --out m", "'flute'", "give vocoder or unet"),
+    "unknown recipe": ("train unet --config huge --out m", "--config is 'huge'", "--show"),
+    "recipe of words": ("train unet --config words.json --out m", "words.json is no recipe", "--show"),
+    "recipe of a list": ("train unet --config list.json --out m", "list.json", "--show"),
+    "recipe with an unknown setting": ("train unet --config odd.json --out m", "odd.json: Recipe: unknown settings flavour", "it has"),
+    "recipe without a batch": ("train unet --config zero.json --out m", "zero.json: Recipe: batch is 0", "at least 1"),
+    "recipe with words for numbers": ("train unet --config text.json --out m", "text.json"),
+    "training of no steps": ("train unet --steps 0 --out m", "--steps is 0", "1 or more"),
+    "training without a corpus": ("train unet --corpus none --out m", "none holds no rendered corpus", "msanii corpus"),
+    "damaged corpus": ("train unet --corpus badcorpus --out m", "badcorpus holds no rendered corpus", "msanii corpus"),
+    "corpus with holes": ("train unet --corpus holes --out m", "holes lacks 001.npy", "msanii corpus"),
+    "init": ("train unet --corpus songs --init nothing --out m", "nothing/unet.safetensors cannot be loaded", "msanii train"),
+    "damaged init": ("train unet --corpus songs --init torn --out m", "torn/unet.safetensors cannot be loaded", "msanii train"),
+    # folders to evaluate
+    "evaluate nothing": ("evaluate nothing --out e", "nothing holds no sound files", "give a folder"),
+    "evaluate a missing folder": ("evaluate none --out e", "none, which is no folder", "give a folder"),
+    "evaluate a file": ("evaluate a.wav --out e", "a.wav, which is no folder", "give a folder"),
+    "evaluate against nothing": ("evaluate again nothing --out e", "nothing holds no sound files", "give a folder"),
+    # commands
+    "unknown command": ("sing", "no command 'sing'", "choose one of sample"),
+    "unknown option": ("sample --strenght 1 {}", "--strenght", "--help"),
+    "no file": ("render {}", "scores", "--help"),
+    "one of two files": ("interpolate a.wav {}", "b", "--help"),
+    "one file too many": ("interpolate a.wav b.wav mono.wav {}", "mono.wav", "--help"),
+    "port": ("app --port 99999", "--port is 99999", "from 1 to 65535"),
+}
+
+# What is typed, and the seconds of each result.
+TAKEN = {
+    "one sample": ("style-transfer one.wav {}", {"out.wav": 1 / RATE}),
+    "silence": ("style-transfer silent.wav {}", {"out.wav": 0.5}),
+    "mono": ("style-transfer mono.wav {}", {"out.wav": 0.5}),
+    "5.1": ("inpaint surround.wav 0.1-0.2 {}", {"out.wav": 0.5}),
+    "8 kHz": ("outpaint 8000.wav --seconds 0.5 {}", {"out.wav": 1.0}),
+    "22.05 kHz": ("style-transfer 22050.wav {}", {"out.wav": 0.5}),
+    "96 kHz": ("interpolate 96000.wav a.wav {}", {"out.wav": 0.5}),
+    "spans that overlap": ("inpaint a.wav 0.1-0.3 0.2-0.4 {}", {"out.wav": 0.5}),
+    "a whole piece": ("inpaint a.wav 0-0.5 {}", {"out.wav": 0.5}),
+    "options between files": ("inpaint a.wav 0.1-0.2 --seed 3 0.3-0.4 {}", {"out.wav": 0.5}),
+    "strength 0": ("style-transfer a.wav --strength 0 {}", {"out.wav": 0.5}),
+    "2000 steps": ("style-transfer a.wav --strength 0.01 --steps 2000 --weights model --out out.wav", {"out.wav": 0.5}),
+    "a folder that is not there": ("sample --seconds 0.5 --steps 1 --weights model --out new/deep/out.flac", {"new/deep/out.flac": 0.5}),
+    "pieces by their seeds": ("sample --seconds 0.5 --batch 2 --seed 7 {}", {"out-7.wav": 0.5, "out-8.wav": 0.5}),
+    "several files": ("style-transfer a.wav b.wav {}", {"out-a.wav": 0.5, "out-b.wav": 0.5}),
+    "several to continue": ("outpaint a.wav b.wav --seconds 0.5 --side both {}", {"out-a.wav": 1.5, "out-b.wav": 1.5}),
+    "over what it came from": ("style-transfer a.wav --steps 1 --weights model --out a.wav", {"a.wav": 0.5}),
+}
+
+# A process costs two seconds, most of them imports. So all rows go through `main` in this process, and those that differ in kind also through
+# one of their own: nothing there can differ but what happens before `main`, and how a process ends.
+PROCESSES = ["text", "three hours", "score damaged", "nan seconds", "out in a file", "weights out of reach", "missing SoundFont",
+             "recipe with an unknown setting", "corpus with holes", "evaluate nothing", "unknown command", "unknown option"]
+
+
+def words(line): return shlex.split(line.replace("{}", "--steps 1 --out out.wav --weights model" if "--steps" not in line else "--out out.wav --weights model"))
+
+
+def here(place, folder):
+    "The inputs in a folder of their own, by links; what lies there already is an older result."
+    for path in place.iterdir(): (folder / path.name).symlink_to(path)
+    (folder / "a.wav").unlink(), (folder / "a.wav").write_bytes((place / "a.wav").read_bytes())
+    (folder / "folder.wav").mkdir()
+    (folder / "out.wav").write_bytes(b"older")
+    return folder
+
+
+def tree(folder): return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def check_refusal(code, out, err, parts, folder, before):
+    assert code == 2 and out == "", (code, out, err)
+    assert len(err.splitlines()) == 1 and err.startswith("msanii") and "Traceback" not in err, err
+    for part in parts: assert part in err, (part, err)
+    assert (folder / "out.wav").read_bytes() == b"older" and tree(folder) == before, "nothing is left behind, nothing replaced"
+
+
+def without_bars(text):
+    "The error stream without the progress bars that were drawn and wiped."
+    return "\n".join(line.rpartition("\r")[2] for line in text.splitlines() if line.rpartition("\r")[2].strip()) + "\n"
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_refused(place, tmp_path, monkeypatch, capsys, row):
+    if row == "weights out of reach": monkeypatch.setattr("msanii.pipeline.snapshot_download", lambda *args, **kwargs: 1 / 0)  # the process below asks in earnest
+    monkeypatch.chdir(here(place, tmp_path))
+    before = tree(tmp_path)
+    code = main(words(REFUSED[row][0]))
+    out, err = capsys.readouterr()
+    check_refusal(code, out, without_bars(err), REFUSED[row][1:], tmp_path, before)
+
+
+@pytest.mark.parametrize("row", PROCESSES)
+def test_refused_by_a_process(place, tmp_path, row):
+    before = tree(here(place, tmp_path))
+    done = subprocess.run([sys.executable, "-m", "msanii.app", *words(REFUSED[row][0])], cwd=tmp_path, env=ENV, capture_output=True, text=True)
+    check_refusal(done.returncode, done.stdout, without_bars(done.stderr), REFUSED[row][1:], tmp_path, before)
+
+
+@pytest.mark.parametrize("row", TAKEN)
+def test_taken(place, tmp_path, monkeypatch, capsys, row):
+    "It ends well, and what comes out is stereo at 44.1 kHz, of the length that it should have."
+    monkeypatch.chdir(here(place, tmp_path))
+    line, results = TAKEN[row]
+    assert main(words(line)) == 0
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err and [said.split(":")[0] for said in out.splitlines()] == list(results)
+    for name, seconds in results.items():
+        info = sf.info(tmp_path / name)
+        assert (info.channels, info.samplerate, info.frames) == (2, RATE, round(seconds * RATE))
+
+
+def test_spans_that_overlap_are_one(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(here(place, tmp_path))
+    assert main(words("inpaint a.wav 0.1-0.3 0.2-0.4 {}")) == 0
+    assert main(["inpaint", "a.wav", "0.1-0.4", *words("--steps 1 --weights model --out one.wav")]) == 0
+    assert sha256("out.wav") == sha256("one.wav")
+
+
+def test_channels(place, tmp_path, monkeypatch):
+    "Mono comes out on both sides alike where nothing is made anew; more than two channels are mixed."
+    monkeypatch.chdir(here(place, tmp_path))
+    for name in ("mono.wav", "surround.wav"):
+        assert main(words(f"inpaint {name} 0.3-0.4 {{}}")) == 0
+        kept = sf.read("out.wav")[0][: round(0.2 * RATE)]
+        assert np.array_equal(kept[:, 0], kept[:, 1]) and np.abs(kept[:, 0] - sf.read(name, always_2d=True)[0].mean(1)[: len(kept)]).max() < 1e-3
+
+
+def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
+    "The rest is made, each fault is a line, and --json tells of both."
+    monkeypatch.chdir(here(place, tmp_path))
+    line = words("style-transfer a.wav words.wav b.wav empty.wav {}")
+    assert main([*line, "--json"]) == 2
+    out, err = capsys.readouterr()
+    faults = [said for said in without_bars(err).splitlines() if said.startswith("msanii style-transfer: ")]
+    assert len(faults) == 2 and "words.wav cannot be read" in faults[0] and "empty.wav is empty" in faults[1]
+    made = json.loads(out)
+    assert [file["inputs"] for file in made["files"]] == [["a.wav"], ["b.wav"]] and len(made["faults"]) == 2
+    assert all(f"msanii style-transfer: {fault}" in err for fault in made["faults"]) and sorted(Path().glob("out-*")) == [Path("out-a.wav"), Path("out-b.wav")]
+
+
+def test_files_come_out_as_they_would_alone(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(here(place, tmp_path))
+    assert main(words("render a.mid b.mid --seed 3 {}")) == 0
+    assert main(words("render b.mid --seed 3 {}")) == 0
+    assert sha256("out-b.wav") == sha256("out.wav")
+
+
+def test_json(place, tmp_path, monkeypatch, capsys):
+    "One line that says what was made, with which a program can check it and make it again."
+    monkeypatch.chdir(here(place, tmp_path))
+    lines = ["sample --seconds 0.5 --batch 2 --seed 5", "render a.mid", "style-transfer a.wav", "inpaint a.wav 0.1-0.2", "outpaint a.wav --seconds 0.5", "interpolate a.wav b.wav"]
+    for line in lines:
+        assert main([*words(line + " {}"), "--json"]) == 0
+        out = capsys.readouterr().out
+        assert out.count("\n") == 1
+        made = json.loads(out)
+        assert made["steps"] == 1 and made["weights"] == "model" and made["model_sha256"] == fingerprint(Msanii.from_pretrained("model")) and made["faults"] == []
+        for file in made["files"]:
+            assert file["sha256"] == sha256(file["file"]) and file["seconds"] == round(sf.info(file["file"]).duration, 3) and file["seed"] == (5 if file["file"] == "out-5.wav" else 6 if file["file"] == "out-6.wav" else 0)
+            Path(file["file"]).unlink()
+        again = shlex.split(made["command"])
+        assert again[0] == "msanii" and main(again[1:]) == 0
+        assert [sha256(file["file"]) for file in made["files"]] == [file["sha256"] for file in made["files"]]
+        capsys.readouterr()
+    assert main(["sample", "--seconds", "0", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == dict(command="msanii sample --seconds 0", faults=["--seconds is 0.0: give seconds from 0.01 to 1800"])
+
+
+def test_json_of_a_corpus_and_a_training(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words("corpus --data composed --songs 1 --seconds 4 --jobs 1 --out c --json")) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["songs"] == 1 and 4 <= made["seconds"] <= 6 and made["files"] == [dict(file="c/corpus.json")]
+    recipe = dict(network=dict(width=16, prior=True), steps=2, batch=2, frames=32)
+    Path("recipe.json").write_text(json.dumps(recipe))
+    assert main(words("train vocoder --corpus c --config recipe.json --out m --json")) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["steps"] == 2 and all(Path(file["file"]).is_file() for file in made["files"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name, capsys):
+    "It says what each option is and ends with examples, all of which can be typed."
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert COMMANDS[name].__doc__.split(":")[0].split(".")[0] in text and "examples:\n  msanii " in text
+    for action in command_parser(name)._actions: assert action.help
+    for example in EXAMPLES[name]:
+        line = re.sub(r"\s+(#|>).*", "", example)
+        assert line in text
+        typed = line.split()[line.split().index(name) + 1:]
+        command_parser(name).parse_intermixed_args(typed)
+
+
+def test_usage(capsys):
+    assert main([]) == 0 and main(["--help"]) == 0 and main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS) and re.search(r"^msanii \d+\.\d+\.\d+$", out, re.M)
+
+
+def test_a_process_that_works(place, tmp_path):
+    "The installed command, its two streams and its exit code."
+    command = Path(sys.executable).with_name("msanii")
+    start = [command] if command.exists() else [sys.executable, "-m", "msanii.app"]
+    done = subprocess.run([*start, *words("render a.mid b.mid {}"), "--json"], cwd=here(place, tmp_path), env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0 and len(json.loads(done.stdout)["files"]) == 2
+    assert "out-a.wav: " in done.stderr and "files: " in done.stderr, "words and the bar go to the error stream"
+
+
+def test_too_little_memory(place, tmp_path):
+    "One line, not a killed process or a traceback."
+    limit = "import resource, sys; from msanii.app import main; used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2); sys.exit(main(sys.argv[1:]))"
+    if not Path("/proc/self/statm").exists(): pytest.skip("needs Linux's /proc")
+    done = subprocess.run([sys.executable, "-c", limit, *words("sample --seconds 1800 {}")], cwd=here(place, tmp_path), env=ENV, capture_output=True, text=True)
+    assert done.returncode == 2 and "memory is not enough" in done.stderr and "Traceback" not in done.stderr, done

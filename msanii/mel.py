@@ -272,8 +272,9 @@ class MelTransform(_KeepFloat32):
 # %% ../nbs/01_mel.ipynb #3609fbc7
 _TURN = 65_536  # parts of a full turn, in which phases are counted
 
-def _phase_steps(S, n_fft, hop):
-    "S (t, k) -> by how many 65,536ths of a turn the spectral peak nearest to each bin advances in one hop, (t, k) int32."
+def _peaks(S, n_fft, hop):
+    """S (t, k) -> for each bin by how many 65,536ths of a turn the spectral peak nearest to it advances in one hop (int32), the bin of that
+    peak, and how many 65,536ths its phase is ahead of it (int32); (t, k) each."""
     k = S.shape[1]
     bins = torch.arange(k, device=S.device)
     log = S.clamp(min=1e-9).log()
@@ -284,7 +285,22 @@ def _phase_steps(S, n_fft, hop):
     above = torch.where(peaks, bins, k - 1).flip(1).cummin(1).values.flip(1)
     nearest = torch.where(bins - below <= above - bins, below, above)
     frequency = (bins + F.pad(delta, (1, 1))).gather(1, nearest)
-    return (frequency * (_TURN * hop / n_fft)).round().int()
+    return (frequency * (_TURN * hop / n_fft)).round().int(), nearest, ((bins - nearest) % 2 * (_TURN // 2)).int()
+
+def _turn_on(phase, before, after, nearest, ahead):
+    "Phases (..., k) of a frame -> of the next, whose `_peaks` are given (k,); before, after: advances in the one and in the other (k,). Negative advances turn back."
+    return ((phase + (before + after) // 2)[..., nearest] + ahead) % _TURN
+
+def _first_phases(guide, start, before, n_fft, hop):
+    "Phases (t, k) and the last advance (k,), led by the peaks of guide (t, k), from those of the frame before it, or of its own first one if before is None."
+    steps, nearest, ahead = _peaks(guide, n_fft, hop)
+    if before is None: before = -steps[0]  # it does not turn before it is there
+    phases = []
+    for after, peak, gap in zip(steps, nearest, ahead):
+        start = _turn_on(start, before, after, peak, gap)
+        phases.append(start)
+        before = after
+    return torch.stack(phases), before
 
 # %% ../nbs/01_mel.ipynb #23f758e0
 def _settle(x, weight, n_fft):
@@ -304,8 +320,9 @@ def _walk(S, guide, start, n_iter, momentum, n_fft, hop):
     window, pull = torch.hann_window(n_fft, device=S.device), momentum / (1 + momentum)
     weight = _overlap_add((window ** 2).expand(t, n_fft), hop).clamp(min=1e-12)
     x, previous = torch.zeros_like(weight), torch.zeros(t, k, dtype=torch.complex64, device=S.device)
+    before = None
     for b in blocks:  # the first guess
-        phase = (start + _phase_steps(guide[b], n_fft, hop).cumsum(0)) % _TURN
+        phase, before = _first_phases(guide[b], start, before, n_fft, hop)
         start = phase[-1]
         _overlap_add(torch.fft.irfft(torch.polar(S[b], phase * (2 * math.pi / _TURN)), n=n_fft) * window, hop, x, b.start)
     for _ in range(n_iter):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .audio import InputError, check_waveform
 from .diffusion import q_sample
-from .mel import _TURN, _phase_steps, istft, stft
+from .mel import _TURN, _peaks, _turn_on, istft, stft
 from .pipeline import Msanii, _seeds, cover, window_frames, windowed
 from .samplers import SAMPLERS, noise
 from .unet import mirror
@@ -98,12 +98,12 @@ def carry_phase(S, X, kept, start, n_fft=2048, hop=1024):
     """Phases (c, k, t), in 65,536ths of a turn: those of X (c, k, t) in `kept` frames (t,), and from there each partial of S (c, k, t)
     runs on like a clock, from both sides of a gap to its middle. start (k,) stands in for the phase of silence."""
     phase = torch.where(X.abs() > 1e-6, (X.angle() * (_TURN / (2 * math.pi))).round().long(), start[:, None])
-    steps = _phase_steps(S.mean(0).T, n_fft, hop).T.long()
+    steps, nearest, ahead = _peaks(S.mean(0).T, n_fft, hop)
     for a, b in gaps(kept):
         mid = b if b == len(kept) else a if a == 0 else (a + b) // 2
-        if a == 0 and b == len(kept): phase[..., 0], a = start, 1  # nothing is known
-        phase[..., a:mid] = phase[..., a - 1 : a] + steps[:, a:mid].cumsum(1)
-        if mid < b: phase[..., mid:b] = phase[..., b : b + 1] - steps[:, mid + 1 : b + 1].flip(1).cumsum(1).flip(1)
+        if a == 0 and b == len(kept): phase[..., 0], a = _turn_on(start, -steps[0], steps[0], nearest[0], ahead[0]), 1  # nothing is known
+        for j in range(a, mid): phase[..., j] = _turn_on(phase[..., j - 1], steps[j - 1], steps[j], nearest[j], ahead[j])
+        for j in reversed(range(mid, b)): phase[..., j] = _turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
     return phase % _TURN
 
 def rebuild(S, known, keep, iterations=32, fade=2205, generator=None, n_fft=2048, hop=1024):

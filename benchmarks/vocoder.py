@@ -13,9 +13,8 @@ import numpy as np
 import torch
 import torchaudio
 
-from msanii import Msanii
 from msanii.losses import log_magnitude, spectral_convergence
-from msanii.mel import MelTransform, griffin_lim, magnitude
+from msanii.mel import griffin_lim, istft, magnitude, stft
 from msanii.pipeline import WEIGHTS, _config, _mel, _part
 from msanii.pop909 import Composed, Pop909, excerpt, change_programs
 from msanii.score import compose, render_score
@@ -96,11 +95,19 @@ def ways(args):
             S = find(w)
             return S, phases[phase](S, n_iter, length=w.shape[-1])
         return run
+    def with_true_phase(find):
+        "What no way to a phase could beat."
+        def run(w):
+            X, S = stft(w), find(w)
+            return S, istft(S * X / X.abs().clamp(min=1e-9), length=w.shape[-1])
+        return run
     rows = [("true magnitude", "torchaudio", 32), ("true magnitude", "torchaudio", 100), ("true magnitude", "ours", 8), ("true magnitude", "ours", 32),
-            ("pseudo-inverse", "torchaudio", 32), ("pseudo-inverse", "torchaudio", 100), ("pseudo-inverse", "ours", 32), ("pseudo-inverse", "ours", 100),
-            ("paper's vocoder", "torchaudio", 100), ("paper's vocoder", "ours", 32), ("ours", "torchaudio", 100), ("ours", "ours", 8), ("ours", "ours", 16), ("ours", "ours", 32)]
-    if args.curve: rows = [(m, p, n) for m in ("true magnitude", "ours") for p in phases for n in (2, 4, 8, 16, 32, 64, 100)]
+            ("pseudo-inverse", "torchaudio", 32), ("pseudo-inverse", "torchaudio", 100), ("pseudo-inverse", "ours", 8),
+            ("paper's vocoder", "torchaudio", 100), ("paper's vocoder", "ours", 8), ("ours", "torchaudio", 32), ("ours", "torchaudio", 100),
+            ("ours", "ours", 0), ("ours", "ours", 4), ("ours", "ours", 8), ("ours", "ours", 16), ("ours", "ours", 32)]
+    if args.curve: rows = [(m, p, n) for m in ("true magnitude", "ours") for p in phases for n in (0, 2, 4, 8, 16, 32, 64, 100) if n or p == "ours"]
     table = {f"{m} + {p} {n}": way(magnitudes[m], p, n) for m, p, n in rows if m in magnitudes}
+    table["ours + the true phase"] = with_true_phase(magnitudes["ours"])
     if not args.curve: table["librosa mel_to_audio"] = lambda w: (None, librosa_inversion(w, mel))
     return table, magnitudes, mel
 

@@ -1,6 +1,6 @@
 """Report on a model, with the measures of msanii.evaluation, at fixed seeds.
 
-    POP909=<folder or zip> python benchmarks/report.py [--model FOLDER] [--songs 800-859] [--seconds 20] [--out report]
+    POP909=<folder or zip> python benchmarks/report.py [--model FOLDER] [--songs 800-859] [--seconds 20] [--steps N] [--kinds sample ...] [--out report]
 
 Prints a table (markdown) for the README and the model card, with the date and the commit. The songs are those of POP909 if the variable POP909 names
 it, and composed ones otherwise; from each, `--seconds` from `--start` on are rendered. Sounds, per-file results and the pages of
@@ -88,6 +88,8 @@ def main(args):
     if len(wanted) < 3: raise InputError(f"--songs {args.songs}: fewer than 3 of them are in {songs.name}; give a range such as 800-859")
     m = Msanii.from_pretrained(args.model)
     kinds, span = makers(m, args.seconds, args.steps)
+    if unknown := set(args.kinds or kinds) - set(kinds): raise InputError(f"--kinds: there is no {', '.join(sorted(unknown))}; this model has {', '.join(kinds)}")
+    kinds = {kind: make for kind, make in kinds.items() if kind in (args.kinds or kinds)}
     state = [v.detach().cpu().numpy().tobytes() for part in (m.unet, m.vocoder, m.mel) for v in part.state_dict().values()]
     model_hash = hashlib.sha256(b"".join(state)).hexdigest()[:12]
     top = Path(args.out) / f"{model_hash}-{args.seconds:g}s-from-{args.start:g}s-{args.steps or m.settings.steps}"
@@ -141,6 +143,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--start", type=float, default=30.0, help="s into each song")
     parser.add_argument("--steps", type=int, default=None, help="network passes; the model's own number otherwise")
+    parser.add_argument("--kinds", nargs="*", default=None, help="sample, render and so on: these alone")
     parser.add_argument("--jobs", type=int, default=-1)
     parser.add_argument("--out", default="outputs/report")
     main(parser.parse_args())

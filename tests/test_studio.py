@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from msanii.app import COMMANDS, main
+from msanii.app import COMMANDS, fingerprint, main, sha256
 from msanii.audio import InputError, load_audio, save_audio
 from msanii.pipeline import Msanii, Settings, pretrained_vocoder
 from msanii.score import compose
-from msanii.studio import Studio, again, examples, fingerprint, perform, records, serve, sha256, tasks
+from msanii.studio import Studio, again, examples, perform, records, serve, tasks
 from msanii.unet import D_COND, UNet
 
 

@@ -27,6 +27,7 @@ test: .venv/.developer
 	@$(BIN)/python -m pytest -q tests --ignore tests/test_repo.py -rs --durations=5
 
 lab: .venv/.installed
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[course,app]' jupyterlab
 	@$(BIN)/jupyter lab nbs
 
 clean:

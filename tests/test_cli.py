@@ -375,3 +375,59 @@ def test_too_little_memory(place, tmp_path):
     if not Path("/proc/self/statm").exists(): pytest.skip("needs Linux's /proc")
     done = subprocess.run([sys.executable, "-c", limit, *words("sample --seconds 1800 {}")], cwd=here(place, tmp_path), env=ENV, capture_output=True, text=True)
     assert done.returncode == 2 and "memory is not enough" in done.stderr and "Traceback" not in done.stderr, done
+
+
+LIGHT = """
+import importlib.metadata as md, re, sys
+from packaging.requirements import Requirement
+
+def closure(names):
+    "The distributions that these and what they need bring along."
+    found, todo = set(), list(names)
+    while todo:
+        name = re.sub("[-_.]+", "-", todo.pop()).lower()
+        if name in found: continue
+        found.add(name)
+        try: needs = map(Requirement, md.requires(name) or [])
+        except md.PackageNotFoundError: continue
+        todo += [r.name for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+core = closure(sys.argv[1].split())
+modules = {module: {re.sub("[-_.]+", "-", name).lower() for name in names} for module, names in md.packages_distributions().items()}
+extra = closure(sys.argv[2].split()) - core
+blocked = [module for module, names in modules.items() if names <= extra]
+for module in blocked: sys.modules[module] = None  # to import it is an ImportError
+assert {"accelerate", "librosa", "ipywidgets", "nbdev"} <= set(blocked) and not {"torch", "matplotlib", "IPython"} & set(blocked)
+
+from msanii import Msanii
+from msanii.app import main
+Msanii.from_pretrained()
+how = ["--steps", "1", "--weights", "model"]
+assert main(["sample", "--seconds", "0.5", *how]) == 0
+assert main(["render", "a.mid", *how]) == 0
+assert main(["style-transfer", "a.wav", *how]) == 0
+assert main(["inpaint", "a.wav", "0.1-0.2", *how]) == 0
+assert main(["demo", "--seconds", "1", "--data", "midi", *how]) == 0
+assert main(["corpus", "--data", "midi", "--jobs", "1"]) == 0
+for command in ("train unet", "evaluate nothing", "app"): assert main(command.split()) == 2
+"""
+
+
+def test_the_core_is_light(place, tmp_path):
+    "Where no extra is installed, music can be made; and what cannot be done says which extra to install."
+    from configparser import ConfigParser
+    settings = ConfigParser(delimiters=["="])
+    settings.read(HERE / "settings.ini")
+    names = lambda text: " ".join(re.match(r"[\w.-]+", word)[0] for word in text.split() if not word.startswith("msanii["))
+    values = settings["DEFAULT"]
+    folder = here(place, tmp_path)
+    (folder / "midi").mkdir(), (folder / "midi" / "a.mid").symlink_to(place / "a.mid")
+    for number in range(1, 50): (folder / "midi" / f"b{number}.mid").symlink_to(place / "b.mid")  # enough of them that some are held out
+    extras = " ".join(values[key] for key in values if key.endswith("_requirements"))
+    done = subprocess.run([sys.executable, "-c", LIGHT, names(values["requirements"]), names(extras)], cwd=folder, env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    refusals = [line for line in done.stderr.splitlines() if "pip install" in line]
+    for line, (name, packages) in zip(refusals, NEEDS.items()):
+        assert f"msanii {name}: " in line and f"'msanii[{name}]'" in line and all(package in line for package in packages) and all(package.replace("_", "-") in values[f"{name}_requirements"].replace("_", "-") for package in packages)
+    assert len(refusals) == len(NEEDS)

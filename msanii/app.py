@@ -23,7 +23,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from fastcore.imports import IN_NOTEBOOK
 from fastcore.script import Param, anno_parser
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
@@ -353,6 +352,7 @@ def command_parser(name):
     "The parser of a command: the arguments of its function, `--json`, and its examples. It raises an `InputError` for what cannot be."
     parser = anno_parser(COMMANDS[name], prog=f"msanii {name}")
     if name != "app": parser.add_argument("--json", action="store_true", help="print a line of json about what was made; words for people go to the error stream")
+    parser.allow_abbrev = False  # what is abbreviated today may be ambiguous tomorrow
     parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=min(shutil.get_terminal_size((120, 30)).columns, 120))
     parser.epilog = "\n  ".join(["examples:", *EXAMPLES[name]])
     def refuse(message): raise InputError(f"{message}; `msanii {name} --help` tells more")
@@ -371,7 +371,7 @@ def _check(name, args):
         value = args.get(option)
         if value is not None and not low <= value <= high: raise InputError(f"--{option} is {value}: give {words}")
     missing = [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
-    if missing: raise InputError(f"{' and '.join(missing)} cannot be found, and this command needs it: pip install 'msanii[{name}]'")
+    if missing: raise InputError(f"not installed, and needed for this command: {', '.join(missing)}; pip install 'msanii[{name}]' brings them")
 
 # %% ../nbs/18_app.ipynb #37096a3a
 def usage():
@@ -395,7 +395,7 @@ def main(argv=None):
     if name in ("-h", "--help", "--version"):
         print(f"msanii {__version__}" if name == "--version" else usage())
         return 0
-    as_json = "--json" in words
+    as_json, typed = "--json" in words, shlex.join(["msanii", name, *(w for w in words if w != "--json")])
     if name not in COMMANDS: name, made, faults = "", {}, [f"there is no command {name!r}: choose one of {', '.join(COMMANDS)}"]
     else:
         try: made, faults = _run(name, words, as_json)
@@ -406,8 +406,8 @@ def main(argv=None):
         except KeyboardInterrupt: made, faults = None, ["interrupted"]
         except SystemExit: return 0  # after --help
     for fault in faults: print(f"msanii {name}".strip() + ":", *fault.split(), file=sys.stderr)
-    if as_json and made is not None: print(json.dumps(dict(command=shlex.join(["msanii", name, *(w for w in words if w != "--json")]), **made, faults=faults)))
+    if as_json and made is not None: print(json.dumps(dict(command=typed, **made, faults=faults)))
     return 130 if faults == ["interrupted"] else 2 if faults else 0
 
 # %% ../nbs/18_app.ipynb #df52263a
-if __name__ == "__main__" and not IN_NOTEBOOK: sys.exit(main())
+if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # in a notebook there is no file

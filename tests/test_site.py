@@ -1,0 +1,36 @@
+"""The site, as far as it can be tried without Quarto: its sidebar is the course, and no cell stops its pages from being made."""
+import ast
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").glob("*.ipynb") if not p.name.startswith("_"))
+
+
+def test_sidebar_is_the_course():
+    "All notebooks, in their order, the index first."
+    site = yaml.safe_load((ROOT / "_quarto.yml").read_text())
+    parts = site["website"]["sidebar"]["contents"]
+    listed = [name for part in parts for name in (part["contents"] if isinstance(part, dict) else [part])]
+    assert listed == ["index.ipynb", *(p.name for p in NOTEBOOKS if p.name != "index.ipynb")]
+
+
+WAITING = ("06_vocoder", "08_pop909", "11_sampling")  # to be put right
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, marks=[pytest.mark.xfail] * (p.stem in WAITING)) for p in NOTEBOOKS], ids=lambda p: p.stem)
+def test_imports_stand_apart(path):
+    """For the API pages nbdev runs the cells that export or import something, and those alone: one that computes beside its imports
+    finds nothing of what the cells before it have made, and the site is not built."""
+    mixed = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or source.startswith("#| export"): continue
+        try: nodes = list(ast.walk(ast.parse(source)))
+        except SyntaxError: continue  # a line for the shell; nbdev does not run it either
+        kinds = lambda *types: any(isinstance(node, types) for node in nodes)
+        if kinds(ast.Import, ast.ImportFrom) and kinds(ast.Expr, ast.Assign): mixed.append(source)
+    assert not mixed, "put the imports into a cell of their own"

@@ -262,6 +262,7 @@ def corpus(
     source = Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     folder = render_corpus(source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests)
     info = json.loads((folder / "corpus.json").read_text())
+    if not info["songs"]: raise InputError(f"none of the {len(info['damaged'])} songs could be rendered: give others; {next(iter(info['damaged'].values()))}")
     hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
     print(f"{folder}: {len(info['songs'])} songs of {source.name}, {hours:.2f} hours, {len(info['damaged'])} damaged")
     return dict(files=[dict(file=str(folder / "corpus.json"))], songs=len(info["songs"]), seconds=sum(info["songs"].values()) / SAMPLE_RATE, damaged=info["damaged"])

@@ -340,6 +340,18 @@ def test_json_of_a_corpus_and_a_training(place, tmp_path, monkeypatch, capsys):
     assert made["steps"] == 2 and all(Path(file["file"]).is_file() for file in made["files"])
 
 
+def test_damaged_songs(place, tmp_path, monkeypatch, capsys):
+    "Of a folder of scores the damaged ones are named and left out; where no other is left, that is a fault."
+    monkeypatch.chdir(here(place, tmp_path))
+    assert main(words("corpus --data midis --jobs 1 --out c --json")) == 2
+    err = without_bars(capsys.readouterr().err).splitlines()
+    assert err[-1].startswith("msanii corpus: none of the 1 songs could be rendered: give others; midis/damaged.mid")
+    Path("more").mkdir(), Path("more/a.mid").symlink_to(place / "a.mid"), Path("more/damaged.mid").symlink_to(place / "damaged.mid")
+    assert main(words("corpus --data more --jobs 1 --out d --json")) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["songs"] == 1 and list(json.loads(out)["damaged"]) == ["002"] and "more/damaged.mid" in err and "Traceback" not in err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help(name, capsys):
     "It says what each option is and ends with examples, all of which can be typed."

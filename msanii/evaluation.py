@@ -880,3 +880,4 @@ def evaluate(
     report = evaluate_folders(a, b, out, jobs, excerpt=excerpt, embed=embed)
     print(report_table(report))
     print(f"\n{Path(out) / 'report.html'}: the same with plots and players")
+    return dict(files=[dict(file=str(Path(out) / f"report.{kind}")) for kind in ("html", "json", "md")])

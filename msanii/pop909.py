@@ -379,6 +379,12 @@ def render_corpus(songs, folder, numbers=None, soundfont=None, programs=False, s
     return folder
 
 # %% ../nbs/08_pop909.ipynb #e57f1d55
+def _load(file, **how):
+    "An array from a file of a corpus."
+    try: return np.load(file, **how)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{file} is missing or damaged: remove it and call `msanii corpus` again") from error
+
 class _Corpus(Dataset):
     "Windows of `frames` frames from a rendered corpus. Subclasses say how many, and where item i lies (`place`)."
     def __init__(self, folder, frames=512, numbers=None, hop=1024):
@@ -399,11 +405,11 @@ class _Corpus(Dataset):
 
     def window(self, number, start):
         "The window of song `number` that begins at frame `start`; silence follows where the song ends within it."
-        stored = np.load(self.folder / f"{number:03d}.npy", mmap_mode="r")[:, start * self.hop : start * self.hop + self.span]
+        stored = _load(self.folder / f"{number:03d}.npy", mmap_mode="r")[:, start * self.hop : start * self.hop + self.span]
         waveform = torch.from_numpy(np.divide(stored, 32_767, dtype=np.float32))
         if waveform.shape[1] < self.span:
             waveform = torch.nn.functional.pad(waveform, (0, self.span - waveform.shape[1]))
-        table = np.load(self.folder / f"{number:03d}.notes.npy")
+        table = _load(self.folder / f"{number:03d}.notes.npy")
         return dict(waveform=waveform, roll=role_roll(table, self.frames, start, self.hop), song=number, start_frame=start)
 
 # %% ../nbs/08_pop909.ipynb #a5901317

@@ -319,7 +319,9 @@ def train(model, loss, data, recipe, valid=None, folder=None, callback=None, pro
     checkpoint cannot be written or belongs to another run. num_workers: processes that read ahead."""
     accelerator = _accelerator(recipe, folder)
     device, main = accelerator.device, accelerator.is_main_process
-    if init is not None: model.load_state_dict({k: v.float() for k, v in init.items()})
+    if init is not None:
+        try: model.load_state_dict({k: v.float() for k, v in init.items()})
+        except RuntimeError as error: raise InputError("init does not fit the recipe's network: give a model that was trained with the same `network` settings") from error
     plain = model.to(device).train()
     ema = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
     opt = torch.optim.Adam(plain.parameters(), lr=recipe.lr, betas=recipe.betas)

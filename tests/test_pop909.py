@@ -385,6 +385,17 @@ def test_rests(tmp_path):
         render_corpus(Composed(3, 20.0), folder, numbers=[1], n_jobs=1, progress=False)
 
 
+def test_damaged_corpus(tmp_path):
+    folder = render_corpus(Composed(3, 5.0), tmp_path / "a", numbers=[1], n_jobs=1, progress=False)
+    whole = (folder / "001.npy").read_bytes()
+    for damaged in (b"no array", whole[:100], b""):
+        (folder / "001.npy").write_bytes(damaged)
+        with pytest.raises(InputError, match="001.npy is missing or damaged"): Windows(folder, 32)[0]
+    (folder / "001.npy").write_bytes(whole)
+    (folder / "001.notes.npy").unlink()
+    with pytest.raises(InputError, match="001.notes.npy is missing or damaged"): Windows(folder, 32)[0]
+
+
 def test_full_disk_while_rendering(tmp_path, corpus):
     """A limit on the size of files stands in for a full disk: writing fails in the same place, with an OSError."""
     program = ("import resource, sys; from msanii.pop909 import *; from msanii.audio import InputError\n"

@@ -18,10 +18,7 @@ def test_sidebar_is_the_course():
     assert listed == ["index.ipynb", *(p.name for p in NOTEBOOKS if p.name != "index.ipynb")]
 
 
-WAITING = ("06_vocoder", "08_pop909", "11_sampling")  # to be put right
-
-
-@pytest.mark.parametrize("path", [pytest.param(p, marks=[pytest.mark.xfail] * (p.stem in WAITING)) for p in NOTEBOOKS], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_imports_stand_apart(path):
     """For the API pages nbdev runs the cells that export or import something, and those alone: one that computes beside its imports
     finds nothing of what the cells before it have made, and the site is not built."""

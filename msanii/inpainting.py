@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MATCH', 'RELAX', 'MARGIN', 'check_spans', 'repaint_levels', 'passes', 'most_levels', 'repaint', 'fill', 'steady',
-           'seam_gain', 'join', 'regions', 'check_edit']
+           'running_mean', 'seam_gain', 'join', 'regions', 'check_edit']
 
 # %% ../nbs/14_inpainting.ipynb #82eb9e51
 import math
@@ -123,21 +123,34 @@ def steady(m, x, new, ref, level=3.0, band=None):
     return torch.where(new, m.mel.minmax(m.mel.standard(log)).clamp(-1, 1), x)
 
 # %% ../nbs/14_inpainting.ipynb #22525b27
-def seam_gain(energy, keep, width, relax, beyond):
+def running_mean(x, width):
+    "The mean of x (t,) over `width` positions around each, an odd number, or as many of them as there are."
+    total, i = F.pad(x.double().cumsum(0), (1, 0)), torch.arange(len(x), device=x.device)
+    lo, hi = (i - width // 2).clamp(min=0), (i + width // 2 + 1).clamp(max=len(x))
+    return ((total[hi] - total[lo]) / (hi - lo)).to(x.dtype)
+
+def seam_gain(energy, keep, width, relax, beyond, limited=None):
     """Decibels (t,) to add so that the gaps of keep (t,) meet what surrounds them at its level.
 
-    At each seam the mean energy (t,) of `width` positions inside becomes that of the `width` outside, by 20 dB at most, and not where that
-    is silence. The correction fades over `relax` positions, and lasts for `beyond` outside, where a crossfade needs it."""
+    At each seam the mean energy (t,) of `width` positions inside, or of half a short gap, becomes that of the `width` outside, by 20 dB at most, and
+    not where that is silence. The correction fades over `relax` positions, and lasts for `beyond` outside, where a crossfade needs it. limited:
+    an energy (t,) that must not be higher at a seam afterwards than anywhere in the `relax` positions outside; `relax` further in, 20 dB more."""
     total, runs = torch.zeros_like(energy), gaps(keep)
+    if limited is not None: limited = 10 * limited.clamp(min=1e-12).log10()
     loudest = energy[keep].max().item() if keep.any() else 0.0
     for (a, b), before, after in zip(runs, [0, *(b for _, b in runs)], [*(a for a, _ in runs[1:]), len(keep)]):
-        w, r, inside = min(width, b - a), min(relax, b - a), torch.arange(b - a, device=energy.device)
-        left = energy[max(before, a - width) : a], energy[a : a + w], inside
-        right = energy[b : min(after, b + width)], energy[b - w : b], inside.flip(0)
-        for outside, here, away in (left, right):
+        short = a > 0 and b < len(keep) and b - a < 1.5 * width  # its two seams share it
+        w, r, inside = max(1, (b - a) // 2) if short else min(width, b - a), min(relax, b - a), torch.arange(b - a, device=energy.device)
+        room = torch.full_like(energy[a:b], math.inf)
+        left = slice(max(before, a - width), a), slice(max(before, a - relax), a), energy[a : a + w], inside
+        right = slice(b, min(after, b + width)), slice(b, min(after, b + relax)), energy[b - w : b], inside.flip(0)
+        for near, around, here, away in (left, right):
+            outside = energy[near]
             if len(outside) and outside.mean() > 1e-6 * loudest and here.mean() > 0:
                 step = 10 * math.log10(outside.mean().item() / here.mean().item())
                 total[a:b] += max(-20.0, min(20.0, step)) * (1 - away / r).clamp(min=0)
+                if limited is not None: room = torch.minimum(room, limited[around].max() + 20 * away / relax - limited[a:b])
+        total[a:b] = torch.minimum(total[a:b], room)
         total[max(before, a - beyond) : a], total[b : min(after, b + beyond)] = total[a], total[b - 1]
     return total
 
@@ -153,22 +166,25 @@ def join(m, x, item, keep, seed, frames, fade, gain=1.0):
     here = slice(first * hop, item.shape[-1] if last == len(kept) else (last - 1) * hop)
     x, kept, known, keep = x[..., first:last], kept[first:last], item[:, here], keep[here]
     energy = m.mel.inverse(x).square().sum((0, 1, 2))
-    level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2)
+    level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2, energy)
     new = synthesise(m, x, gain * known * keep, keep, seed, frames, fade, 10 ** (level / 20)) / gain
     weight = edge_weight(keep, fade)
-    for _ in range(8):  # the two seams of a short hole pull at the same samples
-        level = seam_gain(new.square().mean(0), keep, round(MATCH * rate), round(RELAX * rate), fade)
+    for _ in range(8):  # the two seams of a short hole pull at the same samples, and limits leave something to do
+        energy = new.square().mean(0)
+        level = seam_gain(energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883))
         new = new * 10 ** (level * weight / 20)
     done = item.clone()
     done[:, here] = torch.where(weight > 0, new, known)
     return done
 
 # %% ../nbs/14_inpainting.ipynb #0bf289d1
-def regions(spans, n, reach, hop):
-    "The stretches of n samples that lie within `reach` of spans (in samples), merged where they touch: pairs (lo, hi), lo on the grid of frames."
+def regions(spans, n, reach, window, hop):
+    """The stretches of n samples that lie within `reach` of spans (in samples), or as much of that as windows of `window` samples hear together with
+    them, merged where they touch: pairs (lo, hi), lo on the grid of frames."""
     found = []
     for a, b in spans:
-        lo, hi = max(0, a - reach) // hop * hop, min(n, b + reach)
+        r = min(reach, max(0, (window - (b - a)) // 2 - hop) if b - a <= window // 3 else window // 2)
+        lo, hi = max(0, a - r) // hop * hop, min(n, b + r)
         if found and lo < found[-1][1]: found[-1] = found[-1][0], max(hi, found[-1][1])
         else: found.append((lo, hi))
     return found
@@ -195,7 +211,8 @@ def inpaint(self: Msanii, waveform, spans, method=None, score=None, steps=None, 
     spans: pairs (start, end) in seconds; those that overlap are merged. method: "context", one run of the sampler with the surroundings as the
     condition (the default if the U-Net takes one), or "repaint" (Lugmayr et al. 2022) with `jump` and `resamplings`. score: what to play, as
     `load_score` takes it, its time that of the waveform. steps: network passes at most (twice as many with a guidance other than 1). seed: of the
-    first item, the next has seed + 1; or a list. context: seconds on either side that the network hears. window: seconds that it hears at once.
+    first item, the next has seed + 1; or a list. window: seconds that the network hears at once; context: how many of them on either side, if
+    there is room (see `regions`).
     The hole meets the song at its level (0.4 s on either side) and in phase. Nothing depends on the samples that are replaced.
     Returns the same shape, on the model's device. InputError for arguments that cannot be, such as a span that leaves the waveform."""
     waveform = check_waveform(waveform).to(self.device)
@@ -207,7 +224,7 @@ def inpaint(self: Msanii, waveform, spans, method=None, score=None, steps=None, 
 
     def edit(item, seed):
         gain, item = familiar_gain(item[:, keep]), item.clone()
-        for lo, hi in regions(spans, n, round(context * rate), hop):
+        for lo, hi in regions(spans, n, round(context * rate), frames * hop, hop):
             here, kept = keep[lo:hi], kept_frames(keep[lo:hi], m.mel.n_fft, hop)
             x = encode_long(m, gain * item[:, lo:hi] * here, frames).clamp(-1, 1)
             x = fill(m, x, kept, torch.Generator().manual_seed(seed), method, steps, sampler, score, lo // hop, guidance, jump, resamplings, progress, callback)

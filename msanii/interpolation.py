@@ -13,11 +13,9 @@ from fastcore.basics import patch
 from torch.nn import functional as F
 
 from .audio import InputError, check_waveform
-from .diffusion import q_sample
 from .pipeline import Msanii, windowed
 from .samplers import noise
-from .style_transfer import WINDOW, check_unit, check_walk, decode_long, each_item, encode_long, familiar_gain, rms, with_level
-from .unet import mirror
+from .style_transfer import WINDOW, check_unit, check_walk, decode_long, each_item, encode_long, familiar_gain, renoise, rms, with_level
 
 # %% ../nbs/13_interpolation.ipynb #c13011
 def mix_noise(eps_a, eps_b, ratio, mix="linear"):
@@ -51,15 +49,13 @@ def interpolate(self: Msanii, a, b, ratio=0.5, strength=0.5, mix="linear", steps
     fit = lambda w: F.pad(w, (0, max(0, n - w.shape[-1])))[:, :n].expand(c, n)
 
     def edit(item, seed):
-        other, t, clip = next(others), self.mel.frames(n), 1 if ts else math.inf
+        other, clip = next(others), 1 if ts else math.inf
         gains, item, other = (familiar_gain(item), familiar_gain(other)), fit(item), fit(other)  # silence that is put behind a song makes it no quieter
         x0 = sum(w * encode_long(m, g * s, frames).clamp(-clip, clip) for w, g, s in zip((1 - ratio, ratio), gains, (item, other)))
-        if ts:
-            generator = torch.Generator().manual_seed(seed)
-            x0 = x0[..., mirror(t, -(-t // m.unet.multiple) * m.unet.multiple).to(x0.device)]
-            eps = noise(x0.shape, [generator], x0.device)  # for both, if they are mixed linearly
-            if mix == "spherical": eps = mix_noise(eps, noise(x0.shape, [torch.Generator().manual_seed(-1 - seed)], x0.device), ratio, mix)  # another stream: ddpm draws from the first
-            x0 = m.denoise(q_sample(x0, ts[0], eps, m.schedule), ts, [generator], sampler, progress=progress, callback=callback)[..., :t]
+        def blend(eps):  # one noise for both, if they are mixed linearly
+            if mix == "linear": return eps
+            return mix_noise(eps, noise(eps.shape, [torch.Generator().manual_seed(-1 - seed)], eps.device), ratio, mix)  # another stream: ddpm draws from the first
+        if ts: x0 = renoise(m, x0, ts, torch.Generator().manual_seed(seed), sampler, progress, callback, blend)
         made = decode_long(m, x0, n, seed, frames)
         return with_level(made, _between(rms(item), rms(other), ratio), 1.0 if max(item.abs().max(), other.abs().max()) <= 1 else math.inf)
     return each_item(a, seed, edit)

@@ -20,10 +20,10 @@ from .style_transfer import WINDOW, check_walk, each_item, encode_long, familiar
 LEVEL, BAND = 3.0, 6.0  # decibels: how far a window's energy, and the mean of a mel bin in it, may be from the original's
 
 def meet(m, x, known):
-    "The mel x (1, c, f, t), its frames that are not `known` (t,) brought to the level of those that are where the two meet; the correction fades within 4 s."
+    "The mel x (1, c, f, t), its frames that are not `known` (t,) brought to the level of those that are where the two meet; the correction fades within 4 s, and within half of the new."
     frames = lambda seconds: round(seconds * m.mel.sample_rate / m.mel.hop)
-    energy = m.mel.inverse(x).square().sum((0, 1, 2))
-    dB = seam_gain(energy, known, frames(MATCH), frames(RELAX), 0)
+    energy, relax = m.mel.inverse(x).square().sum((0, 1, 2)), min(frames(RELAX), max(1, (~known).sum().item() // 2))
+    dB = seam_gain(energy, known, frames(MATCH), relax, 0, energy)
     louder = m.mel.minmax(m.mel.standard(m.mel.unscale(x) + dB * math.log(10) / 20)).clamp(-1, 1)
     return torch.where(known, x, louder)
 
@@ -71,7 +71,7 @@ def outpaint(self: Msanii, waveform, seconds=30, side="right", method=None, scor
 
     context: seconds that the network hears beside what it makes, 1 or more, and half a window at most; window: seconds that it hears at once, and
     slides where that is too little. Each window's energy stays within 3 dB of that of the song's nearest 12 s, each mel bin within 6 dB of its mean
-    there; where windows meet, and at the joint, the level is the same on both sides. score: its time 0 is the start of the output.
+    there; then the level is made the same on both sides of the joint, and where windows meet. score: its time 0 is the start of the output.
     The rest as in `inpaint`. InputError for arguments that cannot be."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
     if not isinstance(seconds, (int, float)) or not 0 < seconds <= MAX_SECONDS or round(seconds * rate) < 1:

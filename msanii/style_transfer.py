@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WINDOW', 'LOUD', 'check_unit', 'check_walk', 'each_item', 'rms', 'familiar_gain', 'with_level', 'encode_long',
            'edge_weight', 'splice', 'kept_frames', 'gaps', 'carry_phase', 'rebuild', 'synthesise', 'decode_long',
-           'renoise']
+           'left_out', 'renoise']
 
 # %% ../nbs/12_style_transfer.ipynb #efcdd8a3
 import math
@@ -147,12 +147,19 @@ def decode_long(m, x, n, seed, frames):
     return synthesise(m, x, x.new_zeros(x.shape[1], n), torch.zeros(n, dtype=torch.bool, device=x.device), seed, frames)
 
 # %% ../nbs/12_style_transfer.ipynb #633399c8
-def renoise(m, x0, ts, generator, sampler=None, progress=True, callback=None):
-    "Noise x0 (1, c, f, t) up to ts[0], and walk back along `ts`."
+def left_out(m, x0, t):
+    "What the network leaves out of a clean mel x0 (1, c, f, t), as far as noise at timestep `t` would leave it there. One pass."
+    missing = x0 - m.denoise(x0, [0], sampler="ddim", progress=False)
+    error, noise_to_song = missing.square().mean(), (m.schedule.sigma(t, x0) / m.schedule.alpha(t, x0)) ** 2
+    return missing * error / (error + noise_to_song)
+
+def renoise(m, x0, ts, generator, sampler=None, progress=True, callback=None, blend=lambda eps: eps):
+    "Noise x0 (1, c, f, t) up to ts[0], walk back along `ts`, and add what the network leaves out. blend: what is to become of the noise."
     t = x0.shape[-1]
     x0 = x0[..., mirror(t, -(-t // m.unet.multiple) * m.unet.multiple).to(x0.device)]  # fresh noise for the frames that pad it
-    x = q_sample(x0, ts[0], noise(x0.shape, [generator], x0.device), m.schedule)
-    return m.denoise(x, ts, [generator], sampler, progress=progress, callback=callback)[..., :t]
+    x = q_sample(x0, ts[0], blend(noise(x0.shape, [generator], x0.device)), m.schedule)
+    x = m.denoise(x, ts, [generator], sampler, progress=progress, callback=callback)
+    return (x + left_out(m, x0, ts[0])).clamp(-1, 1)[..., :t]
 
 # %% ../nbs/12_style_transfer.ipynb #732caa69
 @patch
@@ -161,7 +168,7 @@ def style_transfer(self: Msanii, waveform, strength=0.5, steps=None, seed=0, sam
     """A version of a waveform (c, n) or (b, c, n), the less like it the higher the strength: noised, then denoised (SDEdit, Meng et al. 2021).
 
     strength: from 0 (to the mel and back) to 1 (a sample that knows nothing of the waveform); the walk begins at t = round(T * strength) - 1,
-    whatever `steps` is. steps, sampler: as in `sample`. seed: of the first item, the next has seed + 1 and so on; or a list, one an item.
+    whatever `steps` is. What the network leaves out of a clean song is given back near 0 (`left_out`). steps, sampler: as in `sample`. seed: of the first item, the next has seed + 1 and so on; or a list, one an item.
     window: seconds that pass through the networks at once; longer music takes overlapping windows. callback(i, t, x, x0) follows each step.
     Returns the same shape at the same loudness (root mean square), on the model's device. InputError for arguments that cannot be."""
     waveform, strength = check_waveform(waveform).to(self.device), check_unit(strength, "strength")

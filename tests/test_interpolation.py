@@ -41,7 +41,8 @@ def test_silence_behind_a_song_does_not_raise_its_level(model, monkeypatch):
     monkeypatch.setattr(model, "denoise", lambda x, ts, *args, **more: starts.append(x) or x, raising=False)
     b = tone(330, 50_000, 0.03)
     for n in (50_000, 500_000): model.interpolate(torch.zeros(2, n), b, 0.5, 0.001, progress=False)
-    assert (starts[0][..., :30] - starts[1][..., :30]).abs().mean() < 0.02
+    first, second = starts[::2]  # each is followed by the clean mixture, of which the network may leave something out
+    assert (first[..., :30] - second[..., :30]).abs().mean() < 0.02
 
 
 def test_spherical_noise_keeps_its_variance():

@@ -175,7 +175,7 @@ def paper_steps(epochs, frames, batch, hours=63, hop=1024, sample_rate=44_100):
 RECIPES = {
     "vocoder": {
         "paper": Recipe(steps=paper_steps(201, 512, 8), batch=8, frames=512, log_every=50, sample_every=5000),
-        "shipped": Recipe(dict(kind="prior"), steps=5000, batch=8, frames=128, mix=[6, 3, 1], gain=30, lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=200,
+        "shipped": Recipe(dict(kind="prior"), steps=3000, batch=8, frames=128, mix=[6, 3, 1], gain=30, lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=200,
                           ema_start=1000, log_every=20, validate_every=200, save_every=500),
         "small": Recipe(dict(prior=True), steps=120, batch=8, frames=64, lr=1e-3, warmup=30, ema=0.9, ema_every=5, ema_start=60, validate_every=60),
     },

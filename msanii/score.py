@@ -7,12 +7,12 @@ __all__ = ['LOWEST', 'KEYS', 'ROLES', 'TRACKS', 'load_score', 'find_soundfont', 
            'role_notes', 'role_roll', 'compose']
 
 # %% ../nbs/07_score.ipynb #efcb45f3
-import ctypes, io, math, os
+import contextlib, ctypes, io, math, os
 from pathlib import Path
 
 import numpy as np
-import pretty_midi
 import torch
+with contextlib.redirect_stdout(None): import pretty_midi  # the library's bindings print where they found it if CI is set
 
 from .audio import SAMPLE_RATE, InputError
 

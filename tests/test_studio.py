@@ -260,25 +260,33 @@ class Page:
     def js(self, code, *args): return self.driver.execute_script(code, *args)
 
     def until(self, condition, what):
+        from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
-        return WebDriverWait(self.driver, WAIT, 0.1).until(lambda _: condition(), f"{what}; the page says: {self.message()}")
+        return WebDriverWait(self.driver, WAIT, 0.1, [StaleElementReferenceException]).until(lambda _: condition(), f"{what}; the page says: {self.message()}")
 
     def message(self): return self.js("return [...document.querySelectorAll('.msanii-words, .msanii-error')].map(e => e.innerText).join(' ')")
 
     def press(self, text):
         "Click a button of the studio, as soon as it is there and enabled."
         find = "return [...document.querySelectorAll('.msanii-studio button')].find(b => b.innerText.trim().startsWith(arguments[0]) && !b.disabled)"
-        button = self.until(lambda: self.js(find, text), f"no button {text!r}")
-        self.js("arguments[0].scrollIntoView({block: 'center'})", button)
-        button.click()
+        def click():  # found anew each time, since the page may put another button in its place at any moment
+            if not (button := self.js(find, text)): return False
+            self.js("arguments[0].scrollIntoView({block: 'center'})", button)
+            button.click()
+            return True
+        self.until(click, f"no button {text!r}")
 
     def shows(self, about): self.until(lambda: self.js("return document.querySelector('.msanii-studio')?.innerText ?? ''").find(about) >= 0, f"nothing about {about!r}")
 
     def set(self, label, value):
-        "Type a value into the number field beside a label."
-        find = "return [...document.querySelectorAll('.msanii-studio .widget-text')].find(w => w.innerText.trim() == arguments[0])?.querySelector('input')"
-        field = self.until(lambda: self.js(find, label), f"no field {label!r}")
-        self.js("arguments[0].value = arguments[1]; for (const kind of ['input', 'change']) arguments[0].dispatchEvent(new Event(kind, {bubbles: true}))", field, str(value))
+        "Type a value into the number field beside a label, until it is seen to stand there: the field may belong to a panel that is being replaced."
+        enter = """const field = [...document.querySelectorAll('.msanii-studio .widget-text')].find(w => w.innerText.trim() == arguments[0])?.querySelector('input')
+            if (!field) return false
+            if (Number(field.value) == Number(arguments[1])) return true
+            field.value = arguments[1]
+            for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true}))
+            return false"""
+        self.until(lambda: self.js(enter, label, str(value)), f"no field {label!r}")
 
     def upload(self, path):
         "Through the button's own file input, which is not part of the document until it is put there."

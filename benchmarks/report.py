@@ -8,6 +8,7 @@ it, and composed ones otherwise; from each, `--seconds` from `--start` on are re
 """
 import argparse
 import hashlib
+import math
 import subprocess
 import time
 from pathlib import Path
@@ -72,7 +73,8 @@ def fit(x, n):
 
 
 def average(rows):
-    return {k: _spread(bootstrap([r[k] for r in rows])) for k in rows[0]} if rows else {}
+    values = {k: [r[k] for r in rows if math.isfinite(r[k])] for k in (rows[0] if rows else {})}  # a seam in silence has no pulse to keep
+    return {k: _spread(bootstrap(v)) for k, v in values.items() if v}
 
 
 def table(title, columns):

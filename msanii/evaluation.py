@@ -442,7 +442,10 @@ def _steps(a, j, window):
     before, after = a.part(max(j - window, 0), j), a.part(j, j + window)
     power = lambda part: 10 * np.log10(np.mean(10 ** (part.level / 10)))
     short = window // 2
-    return dict(level_step=float(abs(power(after.part(0, short)) - power(before.part(-short, None)))),
+    level = float(abs(power(after.part(0, short)) - power(before.part(-short, None))))
+    if min(np.median(before.level), np.median(after.level)) < SILENT:  # there is nothing to compare: neither smooth nor broken
+        return dict(level_step=level, **dict.fromkeys(("spectrum_step", "harmony_step", "tempo_step", "beat_shift"), math.nan))
+    return dict(level_step=level,
                 spectrum_step=_spectrum_step(before.mel[:, -short:], after.mel[:, :short]),
                 harmony_step=1 - _cosine(pitch_classes(before.chroma), pitch_classes(after.chroma)),
                 tempo_step=abs(_tempo_step(before.onset, after.onset)), beat_shift=_beat_shift(before.onset, after.onset))
@@ -452,7 +455,7 @@ def continuity(waveform, at, window=6.0):
     """What breaks at a seam `at` seconds into a waveform (c, n) at 44.1 kHz: a dict, each the smaller the smoother.
 
     level_step (dB), spectrum_step (dB, the level aside), harmony_step (1 - cosine of the pitch-class histograms), tempo_step (octaves), beat_shift
-    (parts of a pulse, 0 to 0.5), click (dB, the sharpest jump at the seam relative to those around it). Music changes by itself, so compare
+    (parts of a pulse, 0 to 0.5), click (dB, the sharpest jump at the seam relative to those around it). NaN for all but level and click where most of one side is silent. Music changes by itself, so compare
     with the same places of the original, or see `seam_ranks`. `window`: seconds heard on either side, 3 or more. `InputError` where there is less than 3 s."""
     x = _one(waveform, "waveform", 6.0)
     if not (3 <= at <= x.shape[1] / SAMPLE_RATE - 3 and window >= 3):
@@ -469,7 +472,8 @@ def seam_ranks(waveform, at, places=16, window=6.0):
     others = [t for t in np.linspace(3.01, x.shape[1] / SAMPLE_RATE - 3.01, places) if abs(t - at) >= 1]
     here, a = continuity(x, at, window), analyse(x)
     there = [{**_steps(a, round(t * RATE), round(window * RATE)), "click": _click(x, round(t * SAMPLE_RATE))} for t in others]
-    return {m: float(np.mean([row[m] < value for row in there])) for m, value in here.items()}
+    share = lambda values, value: float(np.mean(np.array(values)[np.isfinite(values)] < value)) if math.isfinite(value) and np.isfinite(values).any() else math.nan
+    return {m: share([row[m] for row in there], value) for m, value in here.items()}
 
 def edit_continuity(waveform, spans, window=6.0):
     "Mean of `continuity` over the seams of an edit of the spans [(start, end), ...] in seconds; seams with less than 3 s beside them are left out."

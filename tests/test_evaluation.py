@@ -99,6 +99,8 @@ def test_seams(song):
     jump = song + 0.2 * (torch.arange(song.shape[1]) >= mid)
     assert continuity(jump, 6.2)["click"] > continuity(song, 6.2)["click"] + 6
     assert edit_continuity(cut, [(0.0, 6.2)]) == continuity(cut, 6.2)
+    silent = continuity(torch.cat([song[:, :mid], torch.zeros_like(song[:, mid:])], 1), 6.2)  # silence keeps no time and no harmony, neither well nor badly
+    assert {m for m, value in silent.items() if math.isnan(value)} == {"spectrum_step", "harmony_step", "tempo_step", "beat_shift"}
     for at in (1.0, 12.5, -1, math.nan):
         with pytest.raises(InputError, match="3 s"): continuity(song, at)
     with pytest.raises(InputError, match="no seam"): edit_continuity(song, [(0, 13)])

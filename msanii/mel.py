@@ -312,19 +312,22 @@ def _settle(x, weight, n_fft):
     return x
 
 # %% ../nbs/01_mel.ipynb #a4734c4d
-def _walk(S, guide, start, n_iter, momentum, n_fft, hop):
-    "One channel S (t, k), its largest entry about 1, a guide (t, k) whose peaks lead the first phases, and those of frame 0 (k,) -> waveform ((t - 1) * hop,)."
+def _first_waveforms(item, guide, start, blocks, n_fft, hop):
+    "Channels (c, t, k), a guide (t, k) whose peaks lead the phases of all of them, and those of frame 0 (k,) -> overlap-added samples (c, n_fft + (t - 1) * hop)."
+    window, before = torch.hann_window(n_fft, device=item.device), None
+    x = item.new_zeros(len(item), n_fft + (item.shape[1] - 1) * hop)
+    for b in blocks:
+        phase, before = _first_phases(guide[b], start, before, n_fft, hop)
+        start, turn = phase[-1], torch.polar(torch.ones((), device=item.device), phase * (2 * math.pi / _TURN))
+        _overlap_add(torch.fft.irfft(item[:, b] * turn, n=n_fft) * window, hop, x, b.start)
+    return x
+
+def _walk(S, x, blocks, n_iter, momentum, n_fft, hop):
+    "One channel S (t, k), its largest entry about 1, and its first overlap-added samples (n_fft + (t - 1) * hop,) -> waveform ((t - 1) * hop,)."
     t, k = S.shape
-    size = 512 if S.device.type == "cpu" else t
-    blocks = [slice(i, i + size) for i in range(0, t, size)]
     window, pull = torch.hann_window(n_fft, device=S.device), momentum / (1 + momentum)
     weight = _overlap_add((window ** 2).expand(t, n_fft), hop).clamp(min=1e-12)
-    x, previous = torch.zeros_like(weight), torch.zeros(t, k, dtype=torch.complex64, device=S.device)
-    before = None
-    for b in blocks:  # the first guess
-        phase, before = _first_phases(guide[b], start, before, n_fft, hop)
-        start = phase[-1]
-        _overlap_add(torch.fft.irfft(torch.polar(S[b], phase * (2 * math.pi / _TURN)), n=n_fft) * window, hop, x, b.start)
+    previous = torch.zeros(t, k, dtype=torch.complex64, device=S.device)
     for _ in range(n_iter):
         frames, x = _settle(x, weight, n_fft).unfold(0, n_fft, hop), torch.zeros_like(x)
         for b in blocks:
@@ -367,9 +370,12 @@ def griffin_lim(magnitude, n_iter=32, momentum=0.99, n_fft=2048, hop=1024, lengt
     with _full_precision(magnitude):
         for item, g in zip(items, _generators(generator, len(items))):
             start = torch.randint(_TURN, (k,), generator=g).to(item.device)
-            item = torch.cat([item, item[..., -1:].expand(-1, -1, more)], -1).mT.float()
+            item = torch.cat([item, item[..., -1:].expand(-1, -1, more)], -1).mT.float().contiguous()
             guide = item.mean(0) / item.mean(0).max().clamp(min=1e-30)  # all channels start from the same phases, or what is in the middle of the stereo image would spread
-            for S in item:
-                peak = S.max().clamp(min=1e-30)
-                waves.append(_walk(S / peak, guide, start, n_iter, momentum, n_fft, hop)[:length] * peak)
+            peaks = item.amax((1, 2), keepdim=True).clamp(min=1e-30)
+            item /= peaks
+            size = 512 if item.device.type == "cpu" else item.shape[1]
+            blocks = [slice(i, i + size) for i in range(0, item.shape[1], size)]
+            first = _first_waveforms(item, guide, start, blocks, n_fft, hop)
+            waves += [_walk(S, x, blocks, n_iter, momentum, n_fft, hop)[:length] * peak for S, x, peak in zip(item, first, peaks.flatten())]
     return torch.stack(waves).reshape(*lead, length)

@@ -2,9 +2,10 @@
 
 python benchmarks/vocoder.py [--pop909 ZIP] [--paper MODEL] [--seconds 6] [--songs 800-859] [--curve]
 
-Songs 800 to 859 of POP909 (or composed songs without it), and material from outside: other General MIDI programs, drums, a sweep,
-noise. Each row is a way to a waveform: a magnitude, then a phase. `--paper` names a model whose vocoder is the paper's
-(`msanii train vocoder --config paper`). `--curve` prints the quality against the iterations of Griffin-Lim instead."""
+Songs 800 to 859 of POP909 (or composed songs without it), and material from outside: the same at another tuning, other General
+MIDI programs, drums, a sweep, noise; all as a file of 16 bits holds them. Each row is a way to a waveform: a magnitude, then a phase. `--paper` names a model whose vocoder is the paper's
+(`msanii train vocoder --config paper`). `--curve` prints the quality against the iterations of Griffin-Lim instead,
+`--magnitudes` only what comes before any phase."""
 import argparse, math, time, warnings
 
 import auraloss
@@ -30,6 +31,11 @@ def played(score, seconds, start=30.0):
     return waveform[None] / max(1.0, waveform.abs().max().item())
 
 
+def stored(waveform):
+    "As a file of 16 bits holds it."
+    return (waveform * 32_767).round() / 32_767
+
+
 def material(args):
     "{name: list of waveforms}"
     first, last = (int(x) for x in args.songs.split("-"))
@@ -50,7 +56,9 @@ def material(args):
     t = torch.arange(n) / RATE
     sweep = 0.5 * torch.sin(2 * math.pi * 50 * (2 ** (8 * t / args.seconds) - 1) / (8 * math.log(2)) * args.seconds)
     noise = 0.1 * torch.randn(2, n, generator=torch.Generator().manual_seed(0))
-    return {"POP909, held out": piano, "other programs": others, "drums": drums, "sweep": [sweep.expand(1, 2, n)], "noise": [noise[None]]}
+    higher = [torchaudio.functional.resample(w, 128, 125) for w in piano[:20]]
+    return {"POP909, held out": piano, "POP909, 41 cents higher": higher, "other programs": others, "drums": drums, "sweep": [sweep.expand(1, 2, n)],
+            "noise": [noise[None]]}
 
 
 def measures(made, true, mel):
@@ -104,7 +112,7 @@ def ways(args):
     rows = [("true magnitude", "torchaudio", 32), ("true magnitude", "torchaudio", 100), ("true magnitude", "ours", 8), ("true magnitude", "ours", 32),
             ("pseudo-inverse", "torchaudio", 32), ("pseudo-inverse", "torchaudio", 100), ("pseudo-inverse", "ours", 8),
             ("paper's vocoder", "torchaudio", 100), ("paper's vocoder", "ours", 8), ("ours", "torchaudio", 32), ("ours", "torchaudio", 100),
-            ("ours", "ours", 0), ("ours", "ours", 4), ("ours", "ours", 8), ("ours", "ours", 16), ("ours", "ours", 32)]
+            ("ours", "ours", 0), ("ours", "ours", 2), ("ours", "ours", 4), ("ours", "ours", 8), ("ours", "ours", 16), ("ours", "ours", 32)]
     if args.curve: rows = [(m, p, n) for m in ("true magnitude", "ours") for p in phases for n in (0, 2, 4, 8, 16, 32, 64, 100) if n or p == "ours"]
     table = {f"{m} + {p} {n}": way(magnitudes[m], p, n) for m, p, n in rows if m in magnitudes}
     table["ours + the true phase"] = with_true_phase(magnitudes["ours"])
@@ -120,9 +128,11 @@ def main():
     parser.add_argument("--pop909"); parser.add_argument("--paper"); parser.add_argument("--model", default=WEIGHTS)
     parser.add_argument("--seconds", type=float, default=6.0); parser.add_argument("--songs", default="800-859")
     parser.add_argument("--threads", type=int, default=2); parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--magnitudes", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    sounds = material(args)
+    played_sounds = material(args)
+    sounds = {name: [stored(w) for w in waveforms] for name, waveforms in played_sounds.items()}
     table, magnitudes, mel = ways(args)
     with torch.no_grad():
         if not args.curve:
@@ -133,12 +143,25 @@ def main():
                     rows = [dict(sc=spectral_convergence(S, T).item(), lm=log_magnitude(S, T).item(), level=abs(20 * math.log10(S.norm() / T.norm())))
                             for w in waveforms for S, T in [(find(w), magnitude(w))]]
                     print("| {} | {sc:.3f} | {lm:.3f} | {level:.2f} |".format(way, **mean(rows)))
+            print("\n### Where the error of the log magnitude lies: POP909, by frequency, and as it was before it was stored in 16 bits\n")
+            bands = (0, 1, 2, 4, 8, RATE / 2000)
+            print("| magnitude | " + " | ".join(f"{a:g} to {b:g} kHz" for a, b in zip(bands, bands[1:])) + " | all | all, before it was stored |\n|---|" + "---|" * (len(bands) + 1))
+            for way, find in magnitudes.items():
+                if way == "true magnitude": continue
+                edges = [round(1000 * f * 2048 / RATE) for f in bands]
+                rows = []
+                for w, raw in zip(sounds["POP909, held out"], played_sounds["POP909, held out"]):
+                    S, T, R = find(w), magnitude(w), magnitude(raw)
+                    rows.append([log_magnitude(S[..., a:b, :], T[..., a:b, :]).item() for a, b in zip(edges, edges[1:])] + [log_magnitude(S, T).item(), log_magnitude(find(raw), R).item()])
+                print(f"| {way} | " + " | ".join(f"{x:.3f}" for x in np.mean(rows, 0)) + " |")
+            gaussian = torch.randn(2**20, generator=torch.Generator().manual_seed(0), dtype=torch.complex64).abs().log()
+            print(f"| the median, if every bin were noise | " + " | ".join([f"{(gaussian - gaussian.median()).abs().mean():.3f}"] * len(bands)) + " | |")
             print("\n### Level: POP909 made quieter or louder before the mel\n\n| magnitude | -40 dB | -20 dB | 0 dB | +20 dB | +40 dB |\n|---|---|---|---|---|---|")
             for way, find in magnitudes.items():
                 if way == "true magnitude": continue
                 off = [np.mean([20 * math.log10(find(w * g).norm() / magnitude(w * g).norm()) for w in sounds["POP909, held out"][:10]]) for g in (0.01, 0.1, 1, 10, 100)]
                 print(f"| {way} | " + " | ".join(f"{x:+.2f}" for x in off) + " |")
-        for name, waveforms in sounds.items():
+        for name, waveforms in ({} if args.magnitudes else sounds).items():
             if args.curve and name not in ("POP909, held out", "other programs"): continue
             print(f"\n### {name}: the waveform\n\n| magnitude + phase, iterations | SC | log mag | LSD, dB | MR-STFT | mel L1 | level, dB | chroma | s per s |\n|---|---|---|---|---|---|---|---|---|")
             for way, run in table.items():

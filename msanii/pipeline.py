@@ -12,6 +12,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
 from pathlib import Path
 
 import psutil
@@ -43,7 +44,7 @@ class Settings:
     window: float = 190.0          # seconds that the U-Net hears at once
 
 # %% ../nbs/10_pipeline.ipynb #f0693d46
-WEIGHTS = Path(__file__).parent / "pretrained" if "__file__" in globals() else Path("../msanii/pretrained")
+WEIGHTS = files("msanii") / "pretrained"
 FILES = ["config.json", "unet.safetensors", "vocoder.safetensors", "mel.safetensors"]
 
 class Msanii:

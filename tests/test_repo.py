@@ -70,6 +70,14 @@ def test_notebook(path):
     assert any("## Exercises" in t for t in text)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_stands_alone(path):
+    "On Colab no repository lies around it, and there may be a GPU."
+    code = "\n".join("".join(c["source"]) for c in cells(path, "code"))
+    assert not re.search(r"(Path|open)\([\"']\.\./", code), "it reads a file of the repository"
+    assert not re.search(r"^m = Msanii\.from_pretrained\(\)", code, re.MULTILINE), "its own tensors are on the processor: give the model a device"
+
+
 def settings():
     config = configparser.ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")

@@ -97,7 +97,11 @@ def fill(m, x0, keep, generator, method, steps=None, sampler=None, score=None, s
     cond = m.condition(x0.shape, score=score, start=start, **context) if context or score is not None else None
     predict = lambda x, t: m.denoise(x, [int(t[0])], sampler="ddim", cond=cond, guidance=guidance, progress=False)
     budget = m.settings.steps if steps is None else steps
-    ts = m.timesteps(most_levels(budget, jump, resamplings) if method == "repaint" else budget, sampler=name)
+    if method == "repaint":  # it visits timesteps again, so that it can use more passes than there are timesteps
+        most = passes(repaint_levels(m.schedule.T, jump, resamplings))
+        if budget > most: raise InputError(f"steps is {budget}, but RePaint over all {m.schedule.T} timesteps of this model takes {most} passes: give 1 to {most}")
+        budget = most_levels(budget, jump, resamplings)
+    ts = m.timesteps(budget, sampler=name)
     path = repaint_levels(len(ts), jump, resamplings)
     x = q_sample(x0, ts[0], noise(x0.shape, [generator], x0.device), m.schedule)
     with tqdm(total=passes(path) if method == "repaint" else len(ts), desc=method, disable=not progress, leave=False) as bar:

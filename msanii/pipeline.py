@@ -147,10 +147,11 @@ def denoise(self: Msanii, x, ts, generator=None, sampler=None, cond=None, guidan
 # %% ../nbs/10_pipeline.ipynb #a9a78961
 @patch
 def timesteps(self: Msanii, steps=None, strength=1.0, sampler=None):
-    "The timesteps of a walk, a descending list of ints: Lu's spacing for dpm, even for the others; the model's number of steps by default."
-    steps = self.settings.steps if steps is None else steps
+    "The timesteps of a walk, a descending list of ints: Lu's spacing for dpm, even for the others; the model's number of steps by default. `InputError` for more steps than timesteps."
+    steps, T = self.settings.steps if steps is None else steps, self.schedule.T
+    if steps > T: raise InputError(f"steps is {steps}, but this model's schedule has {T} timesteps, each visited once at most: give 1 to {T}")
     if (sampler or self.settings.sampler) == "dpm": return lu_timesteps(steps, self.schedule, strength)
-    return timesteps(steps, strength, self.schedule.T)
+    return timesteps(steps, strength, T)
 
 # %% ../nbs/10_pipeline.ipynb #05fdb057
 def cover(length, size, overlap):

@@ -61,6 +61,14 @@ def test_global_seed_is_neither_used_nor_touched(model):
     assert torch.equal(a, model.sample(0.3, steps=2, sampler="ddpm", progress=False))
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm"])
+def test_no_more_steps_than_timesteps(model, sampler):
+    "At a low strength there are fewer timesteps to visit, and those are visited."
+    assert model.timesteps(1000, sampler=sampler)[0] == 999 and len(model.timesteps(1000, 0.01, sampler)) <= 10
+    for strength in (1.0, 0.01):
+        with pytest.raises(InputError, match="steps is 1001, but .* 1000 timesteps.* give 1 to 1000"): model.timesteps(1001, strength, sampler)
+
+
 def test_half_is_half_as_large(model, saved, tmp_path):
     half = model.save_pretrained(tmp_path, half=True)
     assert (half / "unet.safetensors").stat().st_size < 0.6 * (saved / "unet.safetensors").stat().st_size

@@ -58,6 +58,12 @@ def _load(file):
     if seconds > MAX_SECONDS: raise InputError(f"{file} lasts {seconds:.0f} s: give up to {MAX_SECONDS} s, or cut it into pieces")
     return load_audio(file)
 
+def _heard(file):
+    "As `_load`, with a warning about a file that is not stereo: nobody should take its two equal channels for more than they are."
+    waveform, channels = _load(file), audio_info(file).channels
+    if channels != 2: warnings.warn(f"{file} {'is mono: its channel' if channels == 1 else f'has {channels} channels: their mean'} is taken for both left and right")
+    return waveform
+
 # %% ../nbs/18_app.ipynb #5f070c81
 def sha256(path):
     "The SHA-256 of a file, 64 hexadecimal digits."
@@ -91,7 +97,8 @@ def _each(inputs, make, words, out, weights, seed, steps):
         try: save_audio(names[i], (waveform := make(m, dict(seed=seeds[i], steps=steps, progress=alone), *inputs[i])).cpu())
         except (ValueError, OSError, FloatingPointError) as error:  # an InputError is a ValueError
             named = not inputs[i] or any(str(file) in str(error) for file in inputs[i])
-            faults.append(str(error) if named else f"{' and '.join(map(str, inputs[i]))}: {error}")
+            fault = str(error) if named else f"{' and '.join(map(str, inputs[i]))}: {error}"
+            if fault not in faults: faults.append(fault)  # several pieces from noise may share one
             continue
         seconds = waveform.shape[-1] / SAMPLE_RATE
         tqdm.write(f"{names[i]}: {seconds:.1f} s, {words.format(*inputs[i])}, seed {seeds[i]}")
@@ -103,7 +110,7 @@ def _each(inputs, make, words, out, weights, seed, steps):
 def sample(
     seconds: float = 20.0,  # length of the music
     seed: int = 0,          # the same seed makes the same music
-    steps: int = None,      # network passes; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
     batch: int = 1,         # how many pieces, with seeds from `seed` on
     out: str = "sample.wav",  # wav, flac, ogg or mp3; several are called sample-0.wav, sample-1.wav, ... by their seeds
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
@@ -120,8 +127,8 @@ def _list(files):
 def render(
     scores: Param("MIDI files, one or more", str, nargs="+"),
     seed: int = 0,          # the same seed gives the same sound
-    steps: int = None,      # network passes; the model knows a good number
-    guidance: float = None, # how strongly the score is obeyed, two passes a step unless it is 1; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
+    guidance: float = None, # how strongly the score is obeyed; any but 1 takes twice as long (default: the model's)
     out: str = "render.wav",  # wav, flac, ogg or mp3; of several files, a.mid becomes render-a.wav
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
@@ -132,12 +139,12 @@ def style_transfer(
     files: Param("the audio to start from, one or more files", str, nargs="+"),
     strength: float = 0.5,  # 0 returns the music, 1 forgets it
     seed: int = 0,          # the same seed gives the same result
-    steps: int = None,      # network passes; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
     out: str = "style-transfer.wav",  # wav, flac, ogg or mp3; of several files, a.wav becomes style-transfer-a.wav
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Make versions of pieces: noise them up to a strength, and denoise them."
-    make = lambda m, how, file: m.style_transfer(_load(file), strength, **how)
+    make = lambda m, how, file: m.style_transfer(_heard(file), strength, **how)
     return _each([(file,) for file in _list(files)], make, f"{{}} at strength {strength:g}", out, weights, seed, steps)
 
 # %% ../nbs/18_app.ipynb #e71ff447
@@ -154,53 +161,54 @@ def inpaint(
     file: str,              # the audio to mend
     spans: Param("what to make anew, in seconds, such as 3-5 12.5-14", str, nargs="+"),
     score: str = None,      # a MIDI file for the holes, its time that of the audio
-    method: Param("how; the model knows the better one", str, choices=("context", "repaint")) = None,
+    method: Param("context: the network hears what is around; repaint: it is walked back and forth (default: context, if the model can)", str, choices=("context", "repaint")) = None,
     seed: int = 0,          # the same seed gives the same result
-    steps: int = None,      # network passes; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
     out: str = "inpaint.wav",  # wav, flac, ogg or mp3
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Make parts of a piece anew, and leave all else as it is."
     pairs, score = _pairs(_list(spans)), _score(score)
-    make = lambda m, how, file: m.inpaint(_load(file), pairs, method=method, score=score, **how)
+    make = lambda m, how, file: m.inpaint(_heard(file), pairs, method=method, score=score, **how)
     return _each([(file,)], make, f"{{}} with {' '.join(_list(spans))} s made anew", out, weights, seed, steps)
 
 def outpaint(
     files: Param("the audio to continue, one or more files", str, nargs="+"),
     seconds: float = 30.0,  # how much to add on a side
-    side: Param("where", str, choices=("right", "left", "both")) = "right",
+    side: Param("right: at the end, left: before the beginning", str, choices=("right", "left", "both")) = "right",
     score: str = None,      # a MIDI file of the whole result, if the network is to play one
-    method: Param("how; the model knows the better one", str, choices=("context", "repaint")) = None,
+    method: Param("context: the network hears what is around; repaint: it is walked back and forth (default: context, if the model can)", str, choices=("context", "repaint")) = None,
     seed: int = 0,          # the same seed gives the same result
-    steps: int = None,      # network passes a window; the model knows a good number
+    steps: int = None,      # network passes a window, more take longer (default: the model's)
     out: str = "outpaint.wav",  # wav, flac, ogg or mp3; of several files, a.wav becomes outpaint-a.wav
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Continue pieces at their end or before their beginning."
     score = _score(score)
-    make = lambda m, how, file: m.outpaint(_load(file), seconds, side, method=method, score=score, **how)
+    make = lambda m, how, file: m.outpaint(_heard(file), seconds, side, method=method, score=score, **how)
     return _each([(file,) for file in _list(files)], make, f"{{}} continued by {seconds:g} s ({side})", out, weights, seed, steps)
 
 def interpolate(
-    a: str,                 # one piece
-    b: str,                 # the other
+    a: str,                 # the audio of one piece
+    b: str,                 # the audio of the other
     ratio: float = 0.5,     # 0 is the first piece, 1 the second
     strength: float = 0.5,  # how far both are noised before they are mixed, 0 to 1
     seed: int = 0,          # the same seed gives the same result
-    steps: int = None,      # network passes; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
     out: str = "interpolate.wav",  # wav, flac, ogg or mp3
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Make a piece that lies between two."
-    make = lambda m, how, a, b: m.interpolate(_load(a), _load(b), ratio, strength, **how)
+    make = lambda m, how, a, b: m.interpolate(_heard(a), _heard(b), ratio, strength, **how)
     return _each([(a, b)], make, f"{ratio:g} of the way from {{}} to {{}} at strength {strength:g}", out, weights, seed, steps)
 
 # %% ../nbs/18_app.ipynb #bef2d4fd
 def overview(named, path):
-    "Save the spectrograms of waveforms, a dict of name and (2, n), side by side as a PNG."
-    fig, axs = plt.subplots(1, len(named), figsize=(5 * len(named), 3.2), sharey=True, layout="constrained", squeeze=False)
-    for ax, (name, waveform) in zip(axs[0], named.items()):
-        plot_spectrogram(magnitude(waveform), title=name, ax=ax, db=True, hertz=True, vmin=-50, vmax=40, colorbar=ax is axs[0][-1])
+    "Save the spectrograms of waveforms, a dict of name and (2, n), two in a row as a PNG: up to 8 kHz, above which there is little."
+    fig, axs = plt.subplots(-(-len(named) // 2), 2, figsize=(10, 2.9 * -(-len(named) // 2)), layout="constrained", squeeze=False)
+    for ax, (name, waveform) in zip(axs.flat, named.items()):
+        plot_spectrogram(magnitude(waveform), title=name, ax=ax, db=True, hertz=True, vmin=-50, vmax=40, colorbar=ax in axs[:, 1]).set_ylim(0, 8)
+    for ax in axs.flat[len(named):]: ax.set_axis_off()
     with replacing(path) as temporary: fig.savefig(temporary, dpi=110)
     plt.close(fig)
 
@@ -214,18 +222,19 @@ def _demo_score(songs, seconds):
 
 def demo(
     out: str = "outputs",   # folder for the results
-    data: str = None,       # POP909 as a folder or zip; or set POP909; composed songs otherwise
+    data: str = None,       # POP909 as a folder or zip (default: the environment variable POP909, else composed songs)
     seconds: float = 60.0,  # length of the synthesised piece; the others have 20 s at most
     seed: int = 0,          # of everything that is made
-    steps: int = None,      # network passes; the model knows a good number
+    steps: int = None,      # network passes, more take longer (default: the model's)
     weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Make music: a piece from noise, a score played, and a variation of that."
     m, out = Msanii.from_pretrained(weights), Path(out)
     score, name = _demo_score(open_songs(data), min(seconds, 20.0))
     how = dict(seed=seed, steps=steps)
+    drums = any(instrument.is_drum for instrument in score.instruments)
     pieces, about = {}, {"sample": f"synthesised from noise, seed {seed}", "fluidsynth": f"{name}, played by FluidSynth",
-                         "render": "the same score, played by the network", "variation": "the latter, varied: style transfer at strength 0.5"}
+                         "render": f"the same score, played by the network{', which leaves its drums out' * drums}", "variation": "the latter, varied: style transfer at strength 0.5"}
     make = {"sample": lambda: m.sample(seconds, **how)[0], "fluidsynth": lambda: render_score(score),
             "render": lambda: m.render(score, **how), "variation": lambda: m.style_transfer(pieces["render"], 0.5, **how)}
     for name, words in about.items():
@@ -233,7 +242,7 @@ def demo(
         save_audio(out / f"{name}.wav", pieces[name] / pieces[name].abs().max().clamp(min=1))
         print(f"{out / name}.wav: {pieces[name].shape[1] / SAMPLE_RATE:.1f} s, stereo, 44.1 kHz: {words}")
     overview(pieces, out / "overview.png")
-    print(f"{out}/overview.png: their spectrograms side by side")
+    print(f"{out}/overview.png: their spectrograms")
     return dict(files=[dict(file=str(out / f"{name}.wav"), seconds=pieces[name].shape[1] / SAMPLE_RATE, seed=seed) for name in pieces] + [dict(file=str(out / "overview.png"))],
                 steps=steps or m.settings.steps, weights=weights, model_sha256=fingerprint(m))
 
@@ -249,7 +258,7 @@ def _numbers(text, songs):
         raise InputError(f"--songs is {text!r}: give numbers such as 1-779,801, or train, validation or heldout") from error
 
 def corpus(
-    data: str = None,       # POP909's folder or zip, any folder of MIDI files, download, or composed; or set POP909
+    data: str = None,       # POP909's folder or zip, any folder of MIDI files, download, or composed (default: the environment variable POP909, else composed)
     out: str = "corpus",    # folder for the corpus, about 10 MB a minute
     songs: str = None,      # numbers such as 1-779,801, or train, validation, heldout; all otherwise
     programs: bool = False, # play with other instruments, drawn song by song
@@ -289,7 +298,7 @@ def _weights(folder, network):
 
 def train(
     network: str,           # vocoder or unet
-    corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = ["corpus"],
+    corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = "corpus",
     config: str = "small",  # a recipe: paper, small, shipped, or a json file
     out: str = "model",     # folder of the model; the checkpoints and a TensorBoard log go into it, too
     steps: int = None,      # optimiser steps, instead of the recipe's
@@ -345,7 +354,7 @@ EXAMPLES = {
     "train": ["msanii train unet --corpus corpus --config shipped --out model", "msanii train unet --show > mine.json                      # change it, and then:",
               "msanii train unet --config mine.json --out model", "torchrun --nproc_per_node 8 -m msanii.app train unet --config paper"],
     "evaluate": ["msanii evaluate made real                                 # two folders of music", "msanii evaluate model real --pieces 50 --seconds 20       # a model, which makes some first"],
-    "app": ["msanii app", "msanii app --port 9000 --no_browser --weights model"],
+    "app": ["msanii app", "msanii app --port 9000 --no-browser --weights model"],
     "demo": ["msanii demo", "msanii demo --data POP909.zip --out outputs --seed 3"],
 }
 
@@ -353,6 +362,11 @@ def command_parser(name):
     "The parser of a command: the arguments of its function, `--json`, and its examples. It raises an `InputError` for what cannot be."
     parser = anno_parser(COMMANDS[name], prog=f"msanii {name}")
     if name != "app": parser.add_argument("--json", action="store_true", help="print a line of json about what was made; words for people go to the error stream")
+    for action in parser._actions:  # as it is usual at a shell: --no-browser for no_browser; and a default once, not once for each parser that was made of a Param
+        named, default = [option.replace("_", "-") for option in action.option_strings], f" (default: {action.default})"
+        parser._option_string_actions.update(dict.fromkeys(named, action))
+        action.option_strings, once = named, default in action.help and action.default is not False
+        action.help = action.help.replace(default, "") + default * once
     parser.allow_abbrev = False  # what is abbreviated today may be ambiguous tomorrow
     parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=min(shutil.get_terminal_size((120, 30)).columns, 120))
     parser.epilog = "\n  ".join(["examples:", *EXAMPLES[name]])
@@ -378,17 +392,22 @@ def _check(name, args):
 def usage():
     "What the command without arguments prints."
     lines = [f"  {name:15} {command.__doc__}" for name, command in COMMANDS.items()]
-    return "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples\n\n" + "\n".join(lines)
+    return "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples; msanii --version\n\n" + "\n".join(lines)
 
 def _run(name, words, as_json):
-    "Run a command with the words behind its name: (what it made, the faults)."
+    "Run a command with the words behind its name: (what it made and was warned of, the faults)."
     args = vars(command_parser(name).parse_intermixed_args(words))
     args = {k: v for k, v in args.items() if k not in ("json", "pdb", "xtra")}
     _check(name, args)
+    told = []
+    def tell(message, *_, **__):
+        told.append(" ".join(str(message).split()))
+        tqdm.write(f"msanii: {told[-1]}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print("msanii:", *str(message).split(), file=sys.stderr)
-        try: return COMMANDS[name](**args), []
-        except Incomplete as error: return error.made, error.faults
+        warnings.showwarning = tell
+        try: made, faults = COMMANDS[name](**args), []
+        except Incomplete as error: made, faults = error.made, error.faults
+    return made and dict(made, warnings=told), faults
 
 def main(argv=None):
     "The command `msanii`. Returns the exit code: 0, 2 for an input that cannot be used, 130 for an interruption."

@@ -869,13 +869,13 @@ def evaluate(
     a: str,                    # folder of the music to judge (wav, flac, ogg, mp3), or of a model, which then makes some
     b: Param("folder of real music to compare with; files of the same name are compared sample for sample too", str, opt=False, nargs="?") = None,
     out: str = "evaluation",   # folder for report.html, report.json and report.md
-    jobs: int = -1,            # processes; -1: one a core
+    jobs: int = -1,            # processes; -1 for one a core
     excerpt: float = 10.0,     # seconds of the excerpts whose features are compared
     embed: str = None,         # a learned embedding as a further family: clap or vggish
     pieces: int = 20,          # of a model: how many pieces it makes
     seconds: float = 20.0,     # of a model: how long each is
-    steps: int = None,         # of a model: network passes; the model knows a good number
-    seed: int = 0,             # of a model: of the first piece
+    steps: int = None,         # of a model: network passes, more take longer (default: the model's)
+    seed: int = 0,             # of a model: the seed of its first piece
 ):
     "Measure music in a folder, or of a model, and compare it with real music."
     if _is_model(a):

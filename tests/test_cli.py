@@ -289,6 +289,19 @@ def test_channels(place, tmp_path, monkeypatch):
         assert np.array_equal(kept[:, 0], kept[:, 1]) and np.abs(kept[:, 0] - sf.read(name, always_2d=True)[0].mean(1)[: len(kept)]).max() < 1e-3
 
 
+def test_a_word_about_channels(place, tmp_path, monkeypatch, capsys):
+    "What is not stereo is named on the error stream, each file once, and in --json; what is stereo is not."
+    monkeypatch.chdir(here(place, tmp_path))
+    said = ["mono.wav is mono: its channel is taken for both left and right", "surround.wav has 6 channels: their mean is taken for both left and right"]
+    assert main([*words("style-transfer mono.wav a.wav surround.wav {}"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    words_about = lambda err: [line for line in without_bars(err).splitlines() if line.startswith("msanii")]
+    assert json.loads(out)["warnings"] == said and words_about(err) == [f"msanii: {line}" for line in said]
+    for line in ("inpaint mono.wav 0.1-0.2 {}", "outpaint mono.wav --seconds 0.5 {}", "interpolate mono.wav mono.wav {}"):
+        assert main(words(line)) == 0 and words_about(capsys.readouterr().err) == [f"msanii: {said[0]}"]
+    assert main([*words("interpolate a.wav b.wav {}"), "--json"]) == 0 and json.loads(capsys.readouterr().out)["warnings"] == []
+
+
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     "The rest is made, each fault is a line, and --json tells of both."
     monkeypatch.chdir(here(place, tmp_path))
@@ -300,6 +313,12 @@ def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     made = json.loads(out)
     assert [file["inputs"] for file in made["files"]] == [["a.wav"], ["b.wav"]] and len(made["faults"]) == 2
     assert all(f"msanii style-transfer: {fault}" in err for fault in made["faults"]) and sorted(Path().glob("out-*")) == [Path("out-a.wav"), Path("out-b.wav")]
+
+
+def test_a_fault_of_several_pieces_is_told_once(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(here(place, tmp_path))
+    assert main([*words("sample --seconds 0.5 --batch 3 --steps 1001 {}"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["faults"] == ["steps is 1001, but this model's schedule has 1000 timesteps, each visited once at most: give 1 to 1000"]
 
 
 def test_files_come_out_as_they_would_alone(place, tmp_path, monkeypatch):
@@ -360,12 +379,20 @@ def test_help(name, capsys):
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert COMMANDS[name].__doc__.split(":")[0].split(".")[0] in text and "examples:\n  msanii " in text
-    for action in command_parser(name)._actions: assert action.help
+    for action in command_parser(name)._actions:
+        assert action.help and action.help.count("(default") <= 1 and not re.search(r"default: (\[|False)", action.help)
+        assert not any("_" in option for option in action.option_strings), "as other programs write them"
     for example in EXAMPLES[name]:
         line = re.sub(r"\s+(#|>).*", "", example)
         assert line in text
         typed = line.split()[line.split().index(name) + 1:]
         command_parser(name).parse_intermixed_args(typed)
+
+
+def test_options_of_several_words():
+    "With hyphens; with the underscore of the parameter, as it was once, too."
+    for typed in ("--no-browser", "--no_browser"): assert command_parser("app").parse_args([typed]).no_browser is True
+    assert command_parser("app").parse_args([]).no_browser is False
 
 
 def test_usage(capsys):

@@ -35,10 +35,10 @@ class Task(NamedTuple):
 TASKS = {
     "sample": Task((), ("seconds", "seed", "steps"), "Music from noise alone."),
     "style-transfer": Task(("audio",), ("strength", "seed", "steps"), "A version of a piece: strength 0 returns it, 1 forgets it."),
-    "interpolate": Task(("audio", "audio"), ("ratio", "strength", "seed", "steps"), "A piece between two: ratio 0 is the first, 1 the second."),
+    "interpolate": Task(("audio", "audio"), ("ratio", "strength", "seed", "steps"), "A piece between two: ratio 0 is the first, 1 the second; strength 0 mixes them as they are, 1 forgets both."),
     "inpaint": Task(("audio",), ("spans", "seed", "steps"), "Make parts of a piece anew, and leave all else as it is."),
     "outpaint": Task(("audio",), ("seconds", "side", "seed", "steps"), "Go on where a piece ends, or begin before it begins."),
-    "render": Task(("score",), ("guidance", "seed", "steps"), "Play a score: a MIDI file to sound."),
+    "render": Task(("score",), ("guidance", "seed", "steps"), "Play a score: a MIDI file to sound. Guidance is how strongly it is obeyed."),
 }
 
 def tasks(m):
@@ -96,7 +96,7 @@ def image(fig, alt):
 def panel(title, waveform, links=""):
     "A waveform (2, n) with its title, player and spectrogram, as HTML."
     fig = Figure(figsize=(6, 2.9), layout="constrained")
-    plot_spectrogram(magnitude(waveform), ax=fig.subplots(), db=True, hertz=True, vmin=-50, vmax=40, colorbar=False)
+    plot_spectrogram(magnitude(waveform), ax=fig.subplots(), db=True, hertz=True, vmin=-50, vmax=40, colorbar=False).set_ylim(0, 8)  # kHz: above there is little
     about = f"{html.escape(title)}, {waveform.shape[-1] / SAMPLE_RATE:.1f} s"
     return f'<div class="msanii-panel"><div class="msanii-title">{about} {links}</div>{player(waveform).data}{image(fig, f"spectrogram of {title}")}</div>'
 
@@ -173,7 +173,7 @@ def store(folder, name, data):
 class Chooser(W.HBox):
     "A menu of the files of one kind in a folder, with a button to upload one. on_error takes an InputError. first: which to choose in the beginning."
     def __init__(self, folder, label, on_error, first=0):
-        self.menu = W.Dropdown(description=label, layout=W.Layout(width="auto", flex="1 1 200px", max_width="320px"), style={"description_width": "70px"})
+        self.menu = W.Dropdown(description=label, layout=W.Layout(width="auto", flex="1 1 150px", min_width="0", max_width="320px"), style={"description_width": "70px"})
         self.button = W.FileUpload(description="upload", multiple=False, layout=W.Layout(width="110px"))
         super().__init__([self.menu, self.button], layout=W.Layout(flex_flow="row wrap"))
         self.folder, self.on_error, self.first, self.kind, self.chosen = Path(folder), on_error, first, None, {}
@@ -265,9 +265,10 @@ STYLE = """<style>
 .msanii-studio h2 { margin: 4px 0; font-size: 20px; } .msanii-studio h3 { margin: 14px 0 2px; font-size: 15px; }
 .msanii-panel { width: 100%; } .msanii-panel img, .msanii-panel audio { width: 100%; display: block; } .msanii-title { font-weight: 600; line-height: 1.6; overflow-wrap: anywhere; }
 .msanii-studio a { margin-left: 8px; font-weight: 400; text-decoration: underline; } .msanii-error { color: #b00020; font-weight: 600; }
-.msanii-studio code { white-space: pre-wrap; overflow-wrap: anywhere; } .msanii-studio .widget-html-content { overflow-wrap: anywhere; line-height: 1.5; }
+.msanii-studio code { display: block; white-space: pre; overflow-x: auto; } .msanii-studio .widget-html-content { min-width: 0; overflow-wrap: anywhere; line-height: 1.5; }
 .msanii-studio .widget-label { text-align: left; } .msanii-studio .widget-toggle-buttons .jupyter-button.mod-active { background: #1976d2; color: #fff; }
 .msanii-hint { color: #64748b; }
+.msanii-studio .widget-upload { font-size: 0; } .msanii-studio .widget-upload i { font-size: 13px; } .msanii-studio .widget-upload::after { content: "upload"; margin-left: 6px; font-size: 13px; }
 .msanii-studio > * { margin-bottom: 6px; }
 .msanii-side { flex: 1 1 320px; min-width: 0; }
 </style>"""
@@ -314,9 +315,9 @@ def _build(self: Studio):
     self.picker = SpanPicker()
     self.fields = dict(
         seconds=W.BoundedFloatText(10, min=0.1, max=MAX_SECONDS, step=1, description="seconds", **_wide(190)), side=W.Dropdown(options=["right", "left", "both"], description="side", **_wide(190)),
-        ratio=W.FloatSlider(0.5, min=0, max=1, step=0.01, description="ratio", **_wide(290)), strength=W.FloatSlider(0.5, min=0, max=1, step=0.01, description="strength", **_wide(290)),
+        ratio=W.FloatSlider(0.5, min=0, max=1, step=0.01, description="ratio", **_wide(315)), strength=W.FloatSlider(0.5, min=0, max=1, step=0.01, description="strength", **_wide(315)),
         guidance=W.BoundedFloatText(s.guidance, min=0, max=100, step=0.25, description="guidance", **_wide(190)),
-        seed=W.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **_wide(190)), steps=W.BoundedIntText(s.steps, min=1, max=1000, description="steps", **_wide(190)))
+        seed=W.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **_wide(190)), steps=W.BoundedIntText(s.steps, min=1, max=self.model.schedule.T, description="steps", **_wide(190)))
     self.go, self.stop = W.Button(description="run", button_style="primary"), W.Button(description="cancel", disabled=True)
     self.bar = W.IntProgress(layout=W.Layout(flex="1 1 160px", min_width="100px"))
     self.inputs, self.form, self.history = W.VBox(), W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="2px 18px")), W.VBox()
@@ -324,13 +325,14 @@ def _build(self: Studio):
     for chooser in (self.first, self.second): chooser.menu.observe(lambda _: self._look(), "value")
     self.go.on_click(lambda _: self.run())
     self.stop.on_click(lambda _: self.cancel())
+    self.nothing = W.HTML(_hint("what you make will be listed here"))
     sides = [W.VBox([W.HTML(f"<h3>{title}</h3>"), body]) for title, body in (("before", self.before), ("after", self.after))]
     for side in sides: side.add_class("msanii-side")
     self.add_class("msanii-studio")
     self.children = [
-        W.HTML(STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "") + f"<h2>msanii studio</h2>{html.escape(str(self.model).split(', Settings')[0].removeprefix('Msanii('))}"),
-        self.task, self.about, self.inputs, self.form, W.HBox([self.go, self.stop, self.bar], layout=W.Layout(flex_flow="row wrap", align_items="center")), self.message,
-        W.HBox(sides, layout=W.Layout(flex_flow="row wrap", grid_gap="16px")), W.HTML("<h3>history</h3>"), self.history]
+        W.HTML(STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "") + f"<h2>msanii studio</h2>{_hint(html.escape(str(self.model).split(', Settings')[0].removeprefix('Msanii(')))}"),
+        self.task, self.about, self.inputs, self.form, W.HTML(_hint("Another seed makes another result; more steps take longer.")), W.HBox([self.go, self.stop, self.bar], layout=W.Layout(flex_flow="row wrap", align_items="center")), self.message,
+        W.HBox(sides, layout=W.Layout(flex_flow="row wrap", grid_gap="16px")), W.HTML("<h3>history</h3>"), self.nothing, self.history]
     for record in records(self.folder): self._remember(record)
 
 # %% ../nbs/19_studio.ipynb #e33823e3
@@ -376,6 +378,7 @@ def run(self: Studio):
     settings = {name: self.picker.spans if name == "spans" else self.fields[name].value for name in TASKS[task].settings}
     self.bar.value, self.bar.max, self.bar.bar_style = 0, settings["steps"], ""
     self._busy(True)
+    self.after.value = _hint("being made ...")
     self.say("the first step ...")
     self.job = Job(lambda job: self._work(job, task, paths, settings), self._step, self._done)
     self.job.start()
@@ -409,7 +412,9 @@ def _done(self: Studio, result, error):
         record, self.after.value = result
         self._remember(record)
         self.say(f"{record['result']['name']}: {record['result']['seconds']:.1f} s")
-    else: self.say(error)
+    else:
+        self.after.value = _hint("press run")
+        self.say(error)
     if error is not None and not isinstance(error, (InputError, Cancelled)): traceback.print_exception(error)
     self.bar.bar_style = "success" if error is None else "warning"
     self._busy(False)
@@ -425,6 +430,7 @@ def _remember(self: Studio, record):
     button, text = W.Button(description="show", layout=W.Layout(width="70px", flex="0 0 auto")), W.HTML(words)
     text.add_class("msanii-side")
     button.on_click(lambda _: self.show(record))
+    self.nothing.layout.display = "none"
     self.history.children = [W.HBox([button, text], layout=W.Layout(align_items="flex-start")), *self.history.children]
 
 @patch
@@ -448,9 +454,10 @@ TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {{ resources.include_js("static/voila-style.js") }}
 {{ spinner.css() }}
 {{ super.super() }}
-<style>.jp-mod-noOutputs.jp-mod-noInput { display: none; } body { overflow: auto; }</style>
+<style>.jp-mod-noOutputs.jp-mod-noInput { display: none; } body { overflow: auto; }
+#loading_text { font-size: 0; } #loading_text::after { content: "the model is being loaded ..."; font-size: 18px; font-weight: normal; }</style>
 {%- endblock notebook_css -%}
-"""  # Voila's own, but for its icons, which come from another server
+"""  # Voila's own, but for its icons, which come from another server, and for "Executing 1 of 1"
 
 def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
     """Serve the studio as a web page by Voila until interrupted; returns Voila's exit code.

@@ -273,7 +273,7 @@ def corpus(
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]: raise InputError(f"none of the {len(info['damaged'])} songs could be rendered: give others; {next(iter(info['damaged'].values()))}")
     hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
-    print(f"{folder}: {len(info['songs'])} songs of {source.name}, {hours:.2f} hours, {len(info['damaged'])} damaged")
+    print(f"{folder}: {(n := len(info['songs']))} song{'s' * (n != 1)} of {source.name}, {hours:.2f} hours, {len(info['damaged'])} damaged")
     return dict(files=[dict(file=str(folder / "corpus.json"))], songs=len(info["songs"]), seconds=sum(info["songs"].values()) / SAMPLE_RATE, damaged=info["damaged"])
 
 def _recipe(network, config, steps):
@@ -378,7 +378,7 @@ def command_parser(name):
 LIMITS = {"seconds": (0.01, MAX_SECONDS, f"seconds from 0.01 to {MAX_SECONDS}"), "strength": (0, 1, "a number from 0 to 1"), "ratio": (0, 1, "a number from 0 to 1"),
           "guidance": (0, 100, "a number from 0 to 100"), "steps": (1, 10**9, "a whole number, 1 or more"), "batch": (1, 10**4, "a whole number from 1 to 10000"),
           "pieces": (1, 10**6, "a whole number, 1 or more"), "seed": (0, 2**62, "a whole number from 0 to 2**62"), "port": (1, 65535, "a number from 1 to 65535")}
-NEEDS = {"train": ("accelerate", "tensorboard"), "evaluate": ("auraloss", "librosa", "mir_eval", "pyloudnorm"), "app": ("ipywidgets", "voila")}
+NEEDS = {"train": ("accelerate", "tensorboard"), "evaluate": ("auraloss", "librosa", "mir_eval", "pyloudnorm"), "app": ("ipykernel", "ipywidgets", "voila")}
 
 def _check(name, args):
     "`InputError` for numbers that cannot be, and for a command whose packages are missing."

@@ -463,8 +463,9 @@ def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
     """Serve the studio as a web page by Voila until interrupted; returns Voila's exit code.
 
     weights: a folder or Hub id, None for the package's. browser: open one. folder: as in `Studio`, a temporary one if None; all who open the page share it.
-    InputError if Voila is missing, the port is taken, or the weights cannot be loaded."""
-    if find_spec("voila") is None: raise InputError("the studio needs Voila, which is not installed: pip install 'msanii[app]', or pip install voila")
+    InputError if Voila or a kernel for it is missing, the port is taken, or the weights cannot be loaded."""
+    missing = [package for package in ("voila", "ipykernel") if find_spec(package) is None]  # Voila itself brings no kernel
+    if missing: raise InputError(f"the studio needs {' and '.join(missing)}, not installed yet: pip install 'msanii[app]' brings all of it")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: probe.bind((host, port))

@@ -192,8 +192,9 @@ def test_serve_says_what_is_wrong(weights, monkeypatch):
         taken.bind(("127.0.0.1", 0)), taken.listen()
         with pytest.raises(InputError, match="cannot be listened at"): serve(port=taken.getsockname()[1], weights=weights)
     with pytest.raises(InputError, match="no such folder"): serve(port=free_port(), weights="no such folder")
-    monkeypatch.setattr("msanii.studio.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install"): serve()
+    for missing in ("voila", "ipykernel"):
+        monkeypatch.setattr("msanii.studio.find_spec", lambda name: None if name == missing else find_spec(name))
+        with pytest.raises(InputError, match=f"needs {missing}, .*pip install"): serve()
 
 
 # ---- in a browser

@@ -32,7 +32,7 @@ from .audio import SAMPLE_RATE, InputError, _check_format, audio_info, load_audi
 from .evaluation import evaluate
 from .mel import magnitude
 from .pipeline import MAX_SECONDS, Msanii, _config, _mel, pretrained_vocoder, save_part
-from .pop909 import SPLITS, Composed, corpus_split, download, excerpt, open_songs, render_corpus
+from .pop909 import SPLITS, Composed, corpus_about, corpus_split, download, excerpt, open_songs, render_corpus
 from .score import load_score, render_score
 
 # %% ../nbs/18_app.ipynb #8f4bccd5
@@ -322,7 +322,7 @@ def train(
     if not state.is_main_process: return None
     settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=(recipe.frames - 1) * mel.hop / mel.sample_rate) if network == "unet" else {}
     save_part(out, network, trained, mel.cpu(), settings)
-    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(dict(recipe=asdict(recipe), history=history)))
+    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)))
     valid = [h["valid"] for h in history if "valid" in h]
     print(f"{out}: {network}, {history[-1]['step']} steps" + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""))
     return dict(files=[dict(file=str(out / name)) for name in ("config.json", f"{network}.safetensors", "mel.safetensors", f"{network}.history.json")],

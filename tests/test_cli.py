@@ -359,6 +359,8 @@ def test_json_of_a_corpus_and_a_training(place, tmp_path, monkeypatch, capsys):
     assert main(words("train vocoder --corpus c --config recipe.json --out m --json")) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["steps"] == 2 and all(Path(file["file"]).is_file() for file in made["files"])
+    corpora = json.loads(Path("m/vocoder.history.json").read_text())["corpora"]  # what it was trained on
+    assert [(c["source"], c["songs"], c["seconds"]) for c in corpora] == [("composed songs of 60.0 s, seed 0", 1, 4)]
 
 
 def test_damaged_songs(place, tmp_path, monkeypatch, capsys):

@@ -59,6 +59,7 @@ def test_notebook(path):
     assert path.stat().st_size < 2e6
     outputs = [o for c in cells(path, "code") for o in c["outputs"]]
     assert not [o for o in outputs if o["output_type"] == "error"]
+    assert not [o for o in outputs if "%|" in "".join(o.get("data", {}).get("text/plain", ""))], "a progress bar that stays at 0%: run it by scripts/run.py"
     if path.stem == "index": return
     assert outputs, "run it before committing it"
     unread = [c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in "".join(c["source"]) and not c["outputs"]]

@@ -1,0 +1,43 @@
+"""Run notebooks from top to bottom and save them, cleaned: python scripts/run.py [NAME ...], such as 12_style_transfer; all of them without a name.
+
+A notebook in which a cell fails is left as it was. Progress bars do not go into the saved outputs: without the page they were drawn on they show 0%."""
+import os, subprocess, sys, time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NBS = Path(__file__).resolve().parents[1] / "nbs"
+
+
+def is_bar(output):
+    "Whether an output is a progress bar: a widget whose replacement text is a bar of tqdm."
+    data = output.get("data", {})
+    return "application/vnd.jupyter.widget-view+json" in data and "%|" in "".join(data.get("text/plain", ""))
+
+
+def run(path):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=1200, store_widget_state=False, resources={"metadata": {"path": str(NBS)}}).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if not is_bar(output)]
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, path)
+    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", str(path)], check=True)
+
+
+def main():
+    names, failed = sys.argv[1:] or sorted(path.stem for path in NBS.glob("*.ipynb")), 0
+    for name in names:
+        began = time.perf_counter()
+        try: run(NBS / f"{Path(name).stem}.ipynb")
+        except CellExecutionError as error:
+            print(f"{name} failed and stays as it was: {error}", file=sys.stderr)
+            failed += 1
+        else: print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    return failed
+
+
+if __name__ == "__main__": sys.exit(main())

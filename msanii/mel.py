@@ -369,7 +369,7 @@ def griffin_lim(magnitude, n_iter=32, momentum=0.99, n_fft=2048, hop=1024, lengt
     items, waves = magnitude.reshape(lead[0] if len(lead) > 1 else 1, -1, k, t), []
     with _full_precision(magnitude):
         for item, g in zip(items, _generators(generator, len(items))):
-            start = torch.randint(_TURN, (k,), generator=g).to(item.device)
+            start = (_TURN // 2 * torch.randint(2, (k,), generator=g)).to(item.device)  # frame 0 is mirrored about its middle
             item = torch.cat([item, item[..., -1:].expand(-1, -1, more)], -1).mT.float().contiguous()
             guide = item.mean(0) / item.mean(0).max().clamp(min=1e-30)  # all channels start from the same phases, or what is in the middle of the stereo image would spread
             peaks = item.amax((1, 2), keepdim=True).clamp(min=1e-30)

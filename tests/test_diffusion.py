@@ -1,4 +1,4 @@
-"Properties of msanii.diffusion over many schedules, timesteps and dtypes; the lesson itself is nbs/03_diffusion.ipynb."
+"Properties of msanii.diffusion over many schedules, timesteps and dtypes; the lesson itself is nbs/10_diffusion.ipynb."
 import math
 
 import pytest

@@ -1,4 +1,4 @@
-"""What 10_pipeline and 18_app cannot hold: the Hub (a local server), interrupted saves, the real process."""
+"""What 31_pipeline and 74_app cannot hold: the Hub (a local server), interrupted saves, the real process."""
 import hashlib
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What 16_render cannot hold: scores of all kinds on a tiny network, the real command, and the weights in the package."""
+"""What 48_render cannot hold: scores of all kinds on a tiny network, the real command, and the weights in the package."""
 import os, subprocess, sys
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"Properties of msanii.samplers over steps, strengths and schedules, and more of the agreement with diffusers than nbs/04_samplers.ipynb shows."
+"Properties of msanii.samplers over steps, strengths and schedules, and more of the agreement with diffusers than nbs/11_samplers.ipynb shows."
 import diffusers.schedulers.scheduling_ddpm as diffusers_ddpm
 import pytest
 import torch

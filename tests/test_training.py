@@ -1,4 +1,4 @@
-"""What 09_training cannot hold: damaged checkpoints, loss that is not a number, half-written folders, other recipes."""
+"""What 30_training cannot hold: damaged checkpoints, loss that is not a number, half-written folders, other recipes."""
 import functools
 import math
 import os

@@ -15,7 +15,8 @@ import torch
 import torchaudio
 
 from msanii.losses import log_magnitude, spectral_convergence
-from msanii.mel import griffin_lim, istft, magnitude, stft
+from msanii.mel import istft, magnitude, stft
+from msanii.phase import griffin_lim
 from msanii.pipeline import WEIGHTS, _config, _mel, _part
 from msanii.pop909 import Composed, Pop909, excerpt, change_programs
 from msanii.score import compose, render_score

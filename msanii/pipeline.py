@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 
 from .audio import SAMPLE_RATE, InputError, check_waveform, replacing
 from .diffusion import Schedule
-from .mel import MelTransform, griffin_lim
+from .mel import MelTransform
+from .phase import griffin_lim
 from .samplers import SAMPLERS, lu_timesteps, noise, timesteps
 from .score import role_roll
 from .unet import D_COND, UNet, condition

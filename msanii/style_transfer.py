@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from .audio import InputError, check_waveform
 from .diffusion import q_sample
-from .mel import _TURN, _peaks, _turn_on, istft, stft
+from .mel import istft, stft
+from .phase import TURN, peaks, turn_on
 from .pipeline import Msanii, _seeds, cover, window_frames, windowed
 from .samplers import SAMPLERS, noise
 from .unet import mirror
@@ -97,23 +98,23 @@ def gaps(keep):
 def carry_phase(S, X, kept, start, n_fft=2048, hop=1024):
     """Phases (c, k, t), in 65,536ths of a turn: those of X (c, k, t) in `kept` frames (t,), and from there each partial of S (c, k, t)
     runs on like a clock, from both sides of a gap to its middle. start (k,) stands in for the phase of silence."""
-    phase = torch.where(X.abs() > 1e-6, (X.angle() * (_TURN / (2 * math.pi))).round().long(), start[:, None])
-    steps, nearest, ahead = _peaks(S.mean(0).T, n_fft, hop)
+    phase = torch.where(X.abs() > 1e-6, (X.angle() * (TURN / (2 * math.pi))).round().long(), start[:, None])
+    steps, nearest, ahead = peaks(S.mean(0).T, n_fft, hop)
     for a, b in gaps(kept):
         mid = b if b == len(kept) else a if a == 0 else (a + b) // 2
-        if a == 0 and b == len(kept): phase[..., 0], a = _turn_on(start, -steps[0], steps[0], nearest[0], ahead[0]), 1  # nothing is known
-        for j in range(a, mid): phase[..., j] = _turn_on(phase[..., j - 1], steps[j - 1], steps[j], nearest[j], ahead[j])
-        for j in reversed(range(mid, b)): phase[..., j] = _turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
-    return phase % _TURN
+        if a == 0 and b == len(kept): phase[..., 0], a = turn_on(start, -steps[0], steps[0], nearest[0], ahead[0]), 1  # nothing is known
+        for j in range(a, mid): phase[..., j] = turn_on(phase[..., j - 1], steps[j - 1], steps[j], nearest[j], ahead[j])
+        for j in reversed(range(mid, b)): phase[..., j] = turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
+    return phase % TURN
 
 def rebuild(S, known, keep, iterations=32, fade=2205, generator=None, n_fft=2048, hop=1024):
     """A waveform (c, n) of magnitudes close to S (c, k, t), in phase with the samples of `known` (c, n), which hold where keep (n,) is True.
 
     fade: samples over which they take hold. generator: of the phases that nothing known determines."""
     n, (k, t) = known.shape[-1], S.shape[1:]
-    start = torch.randint(_TURN, (k,), generator=generator).to(S.device)
+    start = torch.randint(TURN, (k,), generator=generator).to(S.device)
     phase = carry_phase(S, stft(known * keep, n_fft, hop), kept_frames(keep, n_fft, hop), start, n_fft, hop)
-    new = istft(torch.polar(S, phase * (2 * math.pi / _TURN)), n_fft, hop, n)
+    new = istft(torch.polar(S, phase * (2 * math.pi / TURN)), n_fft, hop, n)
     window = torch.hann_window(n_fft, device=S.device) ** 2
     around = F.pad(keep[None].to(S.dtype), (n_fft // 2, n_fft // 2 + hop), mode="replicate")[0]
     share = around.unfold(0, n_fft, hop)[:t] @ window / window.sum()

@@ -34,7 +34,8 @@ from tqdm.auto import tqdm
 from .audio import InputError, replacing
 from .diffusion import Schedule, diffusion_loss
 from .losses import log_magnitude, spectral_convergence
-from .mel import MelTransform, griffin_lim, magnitude
+from .mel import MelTransform, magnitude
+from .phase import griffin_lim
 from .pop909 import Grid, Mixed, Windows, corpus_about, corpus_split
 from .samplers import ddim, noise, timesteps
 from .unet import D_COND, UNet, condition

@@ -60,7 +60,7 @@ class Parameter:
         if isinstance(value, bool) or not isinstance(value, (Real, torch.Tensor)): raise refused
         try: number = operator.index(value) if self.whole else float(value)
         except (TypeError, ValueError): raise refused from None
-        if not self.low <= number <= self.high: raise refused
+        if not self.low <= number <= self.high or math.isinf(number): raise refused
         return number
 
 # %% ../nbs/40_walk.ipynb #2c32e394
@@ -131,7 +131,6 @@ def memory(device):
 def window_frames(m, window=None):
     "The frames that a model hears at once: `window` seconds, its own if None, and no more than a quarter of the memory holds."
     window = WINDOW.check(m.settings.window if window is None else window)
-    if math.isinf(window): raise InputError(f"window is {window}: give seconds, 1 or more")
     frames = min(m.mel.frames(round(window * m.mel.sample_rate)), int(memory(m.device) / 4 / pass_bytes(m.unet, 1)))
     return max(1, frames // m.unet.multiple) * m.unet.multiple
 

@@ -29,10 +29,11 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, _check_format, audio_info, load_audio, plot_spectrogram, replacing, save_audio
+from .corpus import corpus_about, corpus_split, render_corpus
 from .evaluation import evaluate
 from .mel import magnitude
 from .pipeline import MAX_SECONDS, Msanii, _config, _mel, pretrained_vocoder, save_part
-from .pop909 import SPLITS, Composed, corpus_about, corpus_split, download, excerpt, open_songs, render_corpus
+from .pop909 import SPLITS, Composed, download, excerpt, open_songs
 from .score import load_score, render_score
 
 # %% ../nbs/74_app.ipynb #8f4bccd5

@@ -29,10 +29,11 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
+from .corpus import corpus_about, corpus_split, render_corpus
 from .evaluation import evaluate
 from .mel import magnitude
 from .pipeline import Msanii, load_part, pretrained_vocoder, save_part
-from .pop909 import SPLITS, Composed, corpus_about, corpus_split, download, excerpt, open_songs, render_corpus
+from .pop909 import SPLITS, Composed, download, excerpt, open_songs
 from .sampling import BATCH
 from .score import render_score
 from .tasks import TASKS, ScoreFile, Spans, perform, sha256

@@ -1,4 +1,5 @@
-"Properties of msanii.samplers over steps, strengths and schedules, and more of the agreement with diffusers than nbs/11_samplers.ipynb shows."
+"""Properties of msanii.samplers over steps, strengths and schedules, and more of the agreement with diffusers
+than nbs/11_samplers.ipynb shows."""
 import diffusers.schedulers.scheduling_ddpm as diffusers_ddpm
 import pytest
 import torch
@@ -46,7 +47,8 @@ def test_timesteps(steps, strength, T):
         assert ts[0] == first and ts == timesteps(steps, 1.0, first + 1)
         assert ts[-1] == (0 if len(ts) > 1 else first)
         for i, t in enumerate(reversed(ts)):
-            assert len(ts) == 1 or abs(t * (len(ts) - 1) - first * i) * 2 <= len(ts) - 1  # the nearest whole t
+            # the nearest whole t
+            assert len(ts) == 1 or abs(t * (len(ts) - 1) - first * i) * 2 <= len(ts) - 1
 
 
 @quick
@@ -63,14 +65,16 @@ def test_lu_timesteps(steps, strength, name, T, terminal):
 
 
 @pytest.mark.parametrize("make", [timesteps, lambda steps, strength: lu_timesteps(steps, cosine, strength)])
-@pytest.mark.parametrize("steps, strength, message", [(0, 1, "at least one"), (5, 1.01, "between 0"), (5, -0.1, "between 0"), (5, float("nan"), "between 0")])
+@pytest.mark.parametrize("steps, strength, message", [
+    (0, 1, "at least one"), (5, 1.01, "between 0"), (5, -0.1, "between 0"), (5, float("nan"), "between 0")])
 def test_bad_steps_and_strengths_are_explained(make, steps, strength, message):
     with pytest.raises(ValueError, match=message):
         make(steps, strength)
 
 
 @quick
-@given(st.sampled_from(sorted(SAMPLERS)), st.integers(1, 12), st.floats(0, 1), names, st.integers(1, 300), st.sampled_from(["x0", "v"]))
+@given(st.sampled_from(sorted(SAMPLERS)), st.integers(1, 12), st.floats(0, 1), names, st.integers(1, 300),
+       st.sampled_from(["x0", "v"]))
 def test_a_perfect_guess_is_returned(name, steps, strength, schedule_name, T, objective):
     "A model that knows the data brings any start home, from any strength, in any number of steps."
     schedule, x0 = Schedule.named(schedule_name, T), start(2, 3, dtype=torch.float64)
@@ -87,7 +91,8 @@ def test_no_strength_changes_nothing_and_a_little_changes_little(sampler):
     assert torch.equal(sampler(toy(), x0, timesteps(20, 0), cosine), x0)
     keep = lambda x, t: to_eps(x, x, t, cosine, "x0")  # the guess of a model to which any x is data
     ts = timesteps(20, 0.003)
-    made = sampler(keep, q_sample(x0, ts[0], start(4, 2), cosine), ts, cosine, generator=generators(1, 2, 3, 4))
+    made = sampler(keep, q_sample(x0, ts[0], start(4, 2), cosine), ts, cosine,
+                   generator=generators(1, 2, 3, 4))
     assert (made - x0).abs().max() < 0.1
 
 
@@ -121,7 +126,8 @@ def test_noise_without_a_generator_follows_the_global_seed():
     assert torch.equal(noise((2, 3)).half(), first) and not torch.equal(noise((2, 3)).half(), first)
 
 
-@pytest.mark.parametrize("ts", [timesteps(20), timesteps(7, 0.5), lu_timesteps(20, cosine), [999], [0], [500, 10]])
+@pytest.mark.parametrize("ts", [
+    timesteps(20), timesteps(7, 0.5), lu_timesteps(20, cosine), [999], [0], [500, 10]])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("clip", [False, True])
 def test_ddim_with_eta_1_is_ddpm(ts, objective, clip):
@@ -146,8 +152,10 @@ def walks(ours, scheduler, ts, objective, x, prepare):
 
 
 def scheduler_of(kind, objective, dtype, **kw):
-    "As diffusers makes it for single precision; with its table replaced by the same one in double precision for double."
-    scheduler = kind(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type=KINDS[objective], **kw)
+    """As diffusers makes it for single precision; with its table replaced by the same one in double precision
+    for double."""
+    scheduler = kind(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2",
+                     prediction_type=KINDS[objective], **kw)
     if dtype == torch.float64: scheduler.alphas_cumprod = cosine.abar
     return scheduler
 
@@ -160,12 +168,15 @@ precisions = pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4),
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("clip", [False, True])
 def test_ddpm_agrees_with_diffusers(ts, objective, clip, dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(diffusers_ddpm, "randn_tensor", lambda shape, generator, device, dtype: noise(shape, generator, device, dtype))
+    monkeypatch.setattr(diffusers_ddpm, "randn_tensor",
+                        lambda shape, generator, device, dtype: noise(shape, generator, device, dtype))
     scheduler = scheduler_of(DDPMScheduler, objective, dtype, clip_sample=clip)
     scheduler.set_timesteps(timesteps=ts)
     theirs = generators(1, 2, 3)
-    ours = lambda model, x, callback: ddpm(model, x, ts, cosine, objective, generators(1, 2, 3), clip, callback)
-    a, b = walks(ours, scheduler, ts, objective, start(3, 4, dtype=dtype), lambda t, s: dict(generator=theirs))
+    ours = lambda model, x, callback: ddpm(model, x, ts, cosine, objective, generators(1, 2, 3), clip,
+                                           callback)
+    a, b = walks(ours, scheduler, ts, objective, start(3, 4, dtype=dtype),
+                 lambda t, s: dict(generator=theirs))
     torch.testing.assert_close(a, b, atol=tolerance, rtol=0)
 
 
@@ -178,18 +189,23 @@ def test_ddim_agrees_with_diffusers(ts, objective, clip, eta, dtype, tolerance):
     scheduler, theirs = scheduler_of(DDIMScheduler, objective, dtype, clip_sample=clip), generators(1, 2, 3)
     scheduler.num_inference_steps = 1
     def prepare(t, s):
-        scheduler.register_to_config(num_train_timesteps=t - s)  # it steps to t - num_train_timesteps // num_inference_steps
-        return dict(eta=eta, use_clipped_model_output=True, variance_noise=noise((3, 4), theirs, dtype=dtype) if eta else None)
-    ours = lambda model, x, callback: ddim(model, x, ts, cosine, objective, generators(1, 2, 3), clip, callback, eta)
+        # it steps to t - num_train_timesteps // num_inference_steps
+        scheduler.register_to_config(num_train_timesteps=t - s)
+        return dict(eta=eta, use_clipped_model_output=True,
+                    variance_noise=noise((3, 4), theirs, dtype=dtype) if eta else None)
+    ours = lambda model, x, callback: ddim(model, x, ts, cosine, objective, generators(1, 2, 3), clip,
+                                           callback, eta)
     a, b = walks(ours, scheduler, ts, objective, start(3, 4, dtype=dtype), prepare)
     torch.testing.assert_close(a, b, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("ts", [*GRIDS, timesteps(50), lu_timesteps(50, cosine, 0.7), "default 10", "default 25"])
+@pytest.mark.parametrize("ts", [
+    *GRIDS, timesteps(50), lu_timesteps(50, cosine, 0.7), "default 10", "default 25"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_dpm_solver_agrees_with_diffusers(ts, objective):
     default = isinstance(ts, str)
-    scheduler = scheduler_of(DPMSolverMultistepScheduler, objective, torch.float32, use_lu_lambdas=not default)
+    scheduler = scheduler_of(DPMSolverMultistepScheduler, objective, torch.float32,
+                             use_lu_lambdas=not default)
     scheduler.set_timesteps(int(ts.split()[1]) if default else len(ts))
     if default: ts = scheduler.timesteps.tolist()
     scheduler.timesteps = torch.tensor(ts)
@@ -201,7 +217,8 @@ def test_dpm_solver_agrees_with_diffusers(ts, objective):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values())
-@pytest.mark.parametrize("ts", [timesteps(20), lu_timesteps(20, Schedule(zero_terminal_snr(cosine.betas))), [999]])
+@pytest.mark.parametrize("ts", [
+    timesteps(20), lu_timesteps(20, Schedule(zero_terminal_snr(cosine.betas))), [999]])
 def test_zero_terminal_snr(sampler, ts):
     schedule = Schedule(zero_terminal_snr(cosine.betas))
     x = start(2, 3)
@@ -215,9 +232,11 @@ def test_zero_terminal_snr(sampler, ts):
 @pytest.mark.parametrize("sampler", SAMPLERS.values())
 def test_clip_bounds_every_guess_and_the_result(sampler):
     guesses = []
-    made = sampler(toy(), 3 * start(3, 4), timesteps(10), cosine, generator=generators(1, 2, 3), clip=True, callback=lambda i, t, x, x0: guesses.append(x0))
+    made = sampler(toy(), 3 * start(3, 4), timesteps(10), cosine, generator=generators(1, 2, 3), clip=True,
+                   callback=lambda i, t, x, x0: guesses.append(x0))
     assert torch.stack(guesses).abs().max() == 1 and made.abs().max() <= 1
-    assert sampler(toy(), 3 * start(3, 4), timesteps(10), cosine, generator=generators(1, 2, 3)).abs().max() > 1
+    assert sampler(toy(), 3 * start(3, 4), timesteps(10), cosine,
+                   generator=generators(1, 2, 3)).abs().max() > 1
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values())

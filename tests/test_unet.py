@@ -1,4 +1,5 @@
-"""Residual blocks tile by tile equal the plain ones: sizes, precisions, gradients; and the layout of the parameters."""
+"""Residual blocks tile by tile equal the plain ones: sizes, precisions, gradients; and the layout of the
+parameters."""
 import math
 
 import pytest
@@ -14,7 +15,9 @@ def pair(f, block, *args):
     return found
 
 
-@pytest.mark.parametrize("d_in, b, c, t", [(16, 1, 2, 32), (16, 1, 2, 33), (32, 3, 2, 64), (32, 1, 1, 65), (16, 2, 1, 300), (32, 2, 2, 129), (16, 1, 1, 2)])
+@pytest.mark.parametrize("d_in, b, c, t", [
+    (16, 1, 2, 32), (16, 1, 2, 33), (32, 3, 2, 64), (32, 1, 1, 65), (16, 2, 1, 300), (32, 2, 2, 129),
+    (16, 1, 1, 2)])
 def test_tiles_change_nothing(d_in, b, c, t):
     torch.manual_seed(0)
     block = ResidualBlock(d_in, 16, d_time=8)
@@ -63,7 +66,8 @@ def test_double_precision():
 @pytest.mark.parametrize("c, frames", [(1, 700), (2, 700)])
 def test_whole_network(monkeypatch, c, frames):
     torch.manual_seed(0)
-    net, x, t = UNet(width=32, levels=3, blocks=1, attention=1, heads=4).eval(), torch.randn(2, c, 128, frames), torch.tensor([3, 900])
+    net, x = UNet(width=32, levels=3, blocks=1, attention=1, heads=4).eval(), torch.randn(2, c, 128, frames)
+    t = torch.tensor([3, 900])
     with torch.no_grad():
         monkeypatch.setattr(ResidualBlock, "enough", ResidualBlock.tile)
         tiled = net(x, t)
@@ -79,6 +83,7 @@ def test_parameters_are_the_papers():
     names = {name: tuple(p.shape) for name, p in ResidualBlock(512, 256, d_time=128).state_dict().items()}
     assert names == {
         "conv.weight": (256, 512, 3, 3), "conv.bias": (256,), "time.weight": (256, 128), "time.bias": (256,),
-        "expand.weight": (1024, 256, 1, 1), "expand.bias": (1024,), "contract.weight": (256, 1024, 1, 1), "contract.bias": (256,),
+        "expand.weight": (1024, 256, 1, 1), "expand.bias": (1024,), "contract.weight": (256, 1024, 1, 1),
+        "contract.bias": (256,),
         "skip.weight": (256, 512, 1, 1), "skip.bias": (256,)}
     assert all(f"up.6.1.0.{name}" in net.state_dict() for name in names)

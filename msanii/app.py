@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['OUTSIDE', 'OTHERS', 'EXAMPLES', 'JSON', 'LIMITS', 'NEEDS', 'Incomplete', 'fault_of', 'task_command', 'overview',
-           'demo', 'corpus', 'train', 'app', 'commands', 'examples', 'command_parser', 'usage', 'main']
+           'demo', 'corpus', 'train', 'evaluate', 'app', 'commands', 'examples', 'command_parser', 'usage', 'main']
 
 # %% ../nbs/74_app.ipynb #5bc8646e
 import argparse
 import contextlib
 import errno
+import hashlib
 import inspect
 import json
 import os
@@ -30,10 +31,10 @@ from tqdm.auto import tqdm
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
 from .corpus import corpus_about, corpus_split, render_corpus
-from .evaluation import evaluate
 from .mel import magnitude
 from .pipeline import Msanii, load_part, pretrained_vocoder, save_part
 from .pop909 import SPLITS, Composed, download, excerpt, open_songs
+from .report import evaluate_folders, report_table
 from .sampling import BATCH
 from .score import render_score
 from .tasks import TASKS, ScoreFile, Spans, perform, sha256
@@ -281,6 +282,51 @@ def train(
     print(f"{out}: {network}, {history[-1]['step']} steps" + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""))
     return dict(files=[dict(file=str(out / name)) for name in ("config.json", f"{network}.safetensors", "mel.safetensors", f"{network}.history.json")],
                 steps=history[-1]["step"], validation=valid)
+
+# %% ../nbs/74_app.ipynb #e012919f
+def _is_model(folder): return all((Path(folder) / name).is_file() for name in ("config.json", "unet.safetensors"))
+
+def _model_hash(folder):
+    "Twelve digits that tell the weights of one model folder from those of another."
+    files = sorted(Path(folder).glob("*.safetensors"))
+    return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)).hexdigest()[:12]
+
+def _synthesise(
+    model,    # a folder, or an Msanii
+    folder,   # for the pieces, as flac files
+    pieces,   # how many
+    seconds,  # of each
+    steps,    # network passes; the model's if None
+    seed,     # of the first piece
+):
+    "The folder, with pieces of a model from `seed` on; those that are there already are kept."
+    if pieces < 1: raise InputError(f"pieces is {pieces}: give 1 or more.")
+    m = None
+    for s in range(seed, seed + pieces):
+        path = Path(folder) / f"seed-{s:04d}-{seconds:g}s-{steps or 'default'}.flac"
+        if path.exists(): continue
+        m = m or (model if isinstance(model, Msanii) else Msanii.from_pretrained(model))
+        save_audio(path, m.sample(seconds, seed=s, steps=steps, progress=False)[0].cpu())
+    return folder
+
+def evaluate(
+    a: Param("folder of the music to judge (wav, flac, ogg, mp3), or of a model, which then makes some", str),
+    b: Param("folder of real music to compare with; files of the same name are compared sample for sample too",
+             str, opt=False, nargs="?") = None,
+    out: str = "evaluation",   # folder for report.html, report.json and report.md
+    jobs: int = -1,            # processes; -1 for one a core
+    excerpt: float = 10.0,     # seconds of the excerpts whose features are compared
+    embed: str = None,         # a learned embedding as a further family: clap or vggish
+    pieces: int = 20,          # of a model: how many pieces it makes
+    seconds: float = 20.0,     # of a model: how long each is
+    steps: int = None,         # of a model: network passes, more take longer (default: the model's)
+    seed: int = 0,             # of a model: the seed of its first piece
+):
+    "Measure music in a folder, or of a model, and compare it with real music."
+    if _is_model(a): a = _synthesise(a, Path(out) / f"samples-{_model_hash(a)}", pieces, seconds, steps, seed)
+    print(report_table(evaluate_folders(a, b, out, jobs, excerpt=excerpt, embed=embed)))
+    print(f"\n{Path(out) / 'report.html'}: the same with plots and players")
+    return dict(files=[dict(file=str(Path(out) / f"report.{kind}")) for kind in ("html", "json", "md")])
 
 # %% ../nbs/74_app.ipynb #123bfe2f
 def app(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MATCH', 'RELAX', 'MARGIN', 'steady', 'running_mean', 'seam_gain', 'meet', 'join']
 
-# %% ../nbs/45_seams.ipynb #c3de9168
+# %% ../nbs/45_seams.ipynb #17045566
 import math
 
 import torch
@@ -65,7 +65,7 @@ def seam_gain(energy,        # (t,), of frames or samples
         total[max(before, a - beyond) : a], total[b : min(after, b + beyond)] = total[a], total[b - 1]
     return total
 
-# %% ../nbs/45_seams.ipynb #e39a7cf1
+# %% ../nbs/45_seams.ipynb #d436f837
 MATCH, RELAX, MARGIN = 0.4, 4.0, 3.0  # seconds: compared at a seam; until the correction is gone; of surroundings for the vocoder
 
 def meet(m, x, known):

@@ -28,6 +28,8 @@ def _either(names):
     *first, last = map(str, names)
     return ", ".join(first) + f" or {last}"
 
+def _number(x): return f"2**{int(x).bit_length() - 1}" if x >= 2**31 and math.log2(x).is_integer() else f"{x:g}"
+
 @dataclass(frozen=True)
 class Parameter:
     """A setting of a task. `check(value)` returns the value if it can be used, and is the only place where its range stands.
@@ -48,8 +50,8 @@ class Parameter:
         "What to give, in words: 'a number from 0 to 1'."
         if self.choices: return _either(self.choices)
         kind = self.unit or ("a whole number" if self.whole else "a number")
-        if math.isinf(self.high): return kind if math.isinf(self.low) else f"{kind}, {self.low:g} or more"
-        return f"{kind} from {self.low:g} to {self.high:g}"
+        if math.isinf(self.high): return kind if math.isinf(self.low) else f"{kind}, {_number(self.low)} or more"
+        return f"{kind} from {_number(self.low)} to {_number(self.high)}"
 
     def check(self, value, name=None):
         "The value as a float, int or choice. InputError that names it (by `name`, if given) and says what to give."

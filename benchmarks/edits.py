@@ -303,8 +303,9 @@ def folder(args, songs):
     for part in (m.unet, m.vocoder, m.mel):
         for value in part.state_dict().values(): code.update(value.numpy().tobytes())
     package = Path(__file__).parents[1] / "msanii"
-    for file in (Path(__file__), *(package / f"{name}.py" for name in "mel diffusion samplers unet vocoder score pop909 pipeline style_transfer interpolation inpainting outpainting evaluation".split())):
-        code.update(file.read_bytes())
+    names = ("mel phase diffusion samplers unet vocoder score pop909 pipeline style_transfer interpolation "
+             "inpainting outpainting evaluation")
+    for file in (Path(__file__), *(package / f"{name}.py" for name in names.split())): code.update(file.read_bytes())
     kept = {key: getattr(args, key) for key in ("steps", "repaint", "jump", "resamplings", "seconds")}
     code.update(json.dumps([kept, m.settings.__dict__, songs.name], default=str).encode())
     return Path(args.out) / code.hexdigest()[:12]

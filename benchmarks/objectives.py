@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 import msanii.unet
+from msanii.corpus import Grid, Windows, corpus_split
 from msanii.diffusion import Schedule, q_sample, target, to_x0
-from msanii.pop909 import Grid, Windows, corpus_split
 from msanii.samplers import ddim, noise, timesteps
 from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
 from msanii.unet import UNet, condition

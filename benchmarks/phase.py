@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Subset
 
+from msanii.corpus import Grid, Mixed, Windows, corpus_split
 from msanii.losses import log_magnitude, spectral_convergence
-from msanii.mel import griffin_lim, istft, magnitude, stft
+from msanii.mel import istft, magnitude, stft
+from msanii.phase import griffin_lim
 from msanii.pipeline import pretrained_vocoder
-from msanii.pop909 import Grid, Mixed, Windows, corpus_split
 from msanii.training import Recipe, train
 from vocoder import RATE, measures
 

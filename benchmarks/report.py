@@ -18,7 +18,7 @@ import torch
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.evaluation import _spread, annotation_agreement, bootstrap, edit_continuity, evaluate_folders, score_agreement
-from msanii.mel import griffin_lim
+from msanii.phase import griffin_lim
 from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
 

@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from msanii import UNet
-from msanii.pop909 import Composed, Windows, render_corpus
+from msanii.corpus import Windows, render_corpus
+from msanii.pop909 import Composed
 from msanii.score import render_score
 from msanii.unet import sinusoid
 

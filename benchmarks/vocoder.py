@@ -14,10 +14,12 @@ import numpy as np
 import torch
 import torchaudio
 
+from msanii.corpus import change_programs
 from msanii.losses import log_magnitude, spectral_convergence
-from msanii.mel import griffin_lim, istft, magnitude, stft
+from msanii.mel import istft, magnitude, stft
+from msanii.phase import griffin_lim
 from msanii.pipeline import WEIGHTS, _config, _mel, _part
-from msanii.pop909 import Composed, Pop909, excerpt, change_programs
+from msanii.pop909 import Composed, Pop909, excerpt
 from msanii.score import compose, render_score
 from msanii.vocoder import build_vocoder
 

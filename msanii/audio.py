@@ -265,7 +265,7 @@ def replacing(path):
             temporary.unlink()
 
 # %% ../nbs/00_audio.ipynb #9e15fad1
-def _check_format(path, channels, sample_rate):
+def check_format(path, channels, sample_rate):
     "Raise an `InputError` if the format of `path` cannot hold so many channels at this rate."
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path}: give a name that ends in one of {', '.join(_FORMATS)}.")
@@ -285,7 +285,7 @@ def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
     if waveform.ndim == 3 and len(waveform) > 1:
         raise InputError(f"{path}: a batch of {len(waveform)} waveforms does not fit into one file; save them one by one.")
     waveform = waveform.reshape(waveform.shape[-2:])
-    _check_format(path, len(waveform), sample_rate)
+    check_format(path, len(waveform), sample_rate)
     peak = waveform.abs().max().item()
     if peak > 1:
         warnings.warn(f"{path}: the peak is {peak:.3g}, and samples beyond [-1, 1] are clipped; "

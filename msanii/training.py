@@ -32,10 +32,11 @@ from torchaudio.functional import resample
 from tqdm.auto import tqdm
 
 from .audio import InputError, replacing
+from .corpus import Grid, Mixed, Windows, corpus_about, corpus_split
 from .diffusion import Schedule, diffusion_loss
 from .losses import log_magnitude, spectral_convergence
-from .mel import MelTransform, griffin_lim, magnitude
-from .pop909 import Grid, Mixed, Windows, corpus_about, corpus_split
+from .mel import MelTransform, magnitude
+from .phase import griffin_lim
 from .samplers import ddim, noise, timesteps
 from .unet import D_COND, UNet, condition
 from .vocoder import Vocoder, build_vocoder

@@ -1,4 +1,4 @@
-"""What the notebook on mel spectrograms has no room for: many lengths, odd settings, 16-bit modules, bad input."""
+"""What the notebook on mel spectrograms has no room for: many lengths, odd settings, 16 bits, bad input."""
 import math
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from msanii.audio import InputError
-from msanii.mel import MelTransform, MinMaxScaler, StandardScaler, griffin_lim, istft, magnitude, mel_filters, stft
+from msanii.mel import MelTransform, MinMaxScaler, StandardScaler, istft, mel_filters, stft
 
 lengths = st.integers(1, 20_000)
 
@@ -27,29 +27,19 @@ def test_stft_is_undone_at_any_length(n):
     spec = stft(x)
     assert spec.shape == (2, 1025, n // 1024 + 1) and spec.dtype == torch.complex64
     back = istft(spec, length=n)
-    # sample (t - 1) * 1024 + i lies under window value cos(pi i / 2048) ** 2, by which its rounding error is divided
+    # sample (t - 1) * 1024 + i lies under window value cos(pi i / 2048) ** 2, which divides its rounding
     after = (torch.arange(n) - (n // 1024) * 1024).clamp(min=0)
     assert ((back - x).abs() <= 3e-6 / torch.cos(math.pi * after / 2048) ** 2).all()
 
 
 @settings(max_examples=25, deadline=None)
-@given(lengths, st.integers(0, 3))
-def test_every_length_goes_through_mel_and_back(n, n_iter):
+@given(lengths)
+def test_every_length_has_a_mel(n):
     transform = MelTransform()
-    x = noise(1, 2, n, seed=n)
-    mel = transform(x)
+    mel = transform(noise(1, 2, n, seed=n))
     assert mel.shape == (1, 2, 128, transform.frames(n)) and mel.isfinite().all()
-    y = griffin_lim(transform.to_magnitude(mel), n_iter=n_iter, length=n)
-    assert y.shape == x.shape and y.isfinite().all()
-    assert y.abs().max() < 10 * x.abs().max() + 1e-3  # no click, wherever between two frames the end lies
-
-
-@pytest.mark.parametrize("n", [4096, 4097, 4608, 5119])
-def test_the_end_is_as_loud_as_the_rest(n):
-    x = noise(2, n)
-    y = griffin_lim(magnitude(x), length=n, n_iter=100)
-    assert y[:, -200:].abs().max() < 2 * x.abs().max()
-    assert 0.4 < y[:, -200:].std() / x.std() < 1.6
+    back = transform.to_magnitude(mel)
+    assert back.shape == (1, 2, 1025, transform.frames(n)) and back.isfinite().all() and back.min() >= 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -61,39 +51,28 @@ def test_other_grids(n_fft, overlap, n):
     assert spec.shape == (n_fft // 2 + 1, n // hop + 1)
     whole = n // hop * hop
     if whole: torch.testing.assert_close(istft(spec, n_fft, hop), x[:whole], atol=1e-4, rtol=0)
-    y = griffin_lim(spec.abs(), 2, n_fft=n_fft, hop=hop, length=n)
-    assert y.shape == x.shape and y.isfinite().all()
-
-
-@pytest.mark.parametrize("decibels", [-40, 40])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_levels_come_back(transform, decibels, channels):
-    gain, x = 10 ** (decibels / 20), noise(1, channels, 20_000)
-    usual, other = (griffin_lim(transform.to_magnitude(transform(g * x)), n_iter=8) for g in (1, gain))
-    level = 20 * math.log10(other.norm() / usual.norm())
-    assert abs(level - decibels) < 0.1
 
 
 def test_autocast_and_half_precision_change_nothing(transform):
     x = noise(2, 2, 9000)
     mel = transform(x)
-    mags = transform.to_magnitude(mel)
-    wave = griffin_lim(mags, n_iter=3)
+    mags, inverse, back = transform.to_magnitude(mel), transform.inverse(mel), istft(stft(x))
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype=dtype):
-            for now, before in [(transform(x), mel), (transform.to_magnitude(mel), mags), (griffin_lim(mags, n_iter=3), wave),
-                                (transform.inverse(mel), transform.inverse(mel)), (istft(stft(x)), istft(stft(x)))]:
+            for now, before in [(transform(x), mel), (transform.to_magnitude(mel), mags),
+                                (transform.inverse(mel), inverse), (istft(stft(x)), back)]:
                 assert now.dtype == torch.float32 and torch.equal(now, before)
         low = x.to(dtype)
         assert torch.equal(transform(low), transform(low.float()))
         assert transform.to_magnitude(mel.to(dtype)).dtype == torch.float32
-        assert griffin_lim(mags.to(dtype), n_iter=1).dtype == torch.float32
 
 
 def test_a_module_in_half_precision_keeps_its_numbers():
     a, b = MelTransform().train(), MelTransform().train().half()
     x = noise(1, 2, 9000)
-    for seed in range(3): a(noise(1, 2, 9000, seed=seed)); b(noise(1, 2, 9000, seed=seed))
+    for seed in range(3):
+        a(noise(1, 2, 9000, seed=seed))
+        b(noise(1, 2, 9000, seed=seed))
     assert torch.equal(a.eval()(x), b.eval().bfloat16()(x))
     assert {t.dtype for t in b.state_dict().values()} == {torch.float32}
 
@@ -122,7 +101,7 @@ def test_the_first_batch_has_no_privilege(scaler):
     for b in batches: first(b)
     for b in batches[1:] + batches[:1]: last(b)
     x = torch.zeros(1)
-    assert abs(first.eval().inverse(x)) < 1 and abs(last.eval().inverse(x)) < 1  # one batch in hundreds, wherever it comes
+    for one in (first, last): assert abs(one.eval().inverse(x)) < 1  # one batch in hundreds
 
 
 def test_scalers_survive_constant_input():
@@ -132,37 +111,11 @@ def test_scalers_survive_constant_input():
         torch.testing.assert_close(scaler.inverse(y), torch.full((2, 3), 7.))
 
 
-def test_seeds():
-    S = magnitude(noise(2, 2, 30_000))
-    gens = lambda *seeds: [torch.Generator().manual_seed(s) for s in seeds]
-    both = griffin_lim(S, 4, generator=gens(3, 4))
-    assert torch.equal(both, griffin_lim(S, 4, generator=gens(3, 4)))
-    assert torch.equal(both[1:], griffin_lim(S[1:], 4, generator=gens(4)))
-    assert torch.equal(both[0], griffin_lim(S[0], 4, generator=gens(3)[0]))
-    assert not torch.equal(both[:1], griffin_lim(S[:1], 4, generator=gens(4)))
-    assert torch.equal(griffin_lim(S, 4)[1:], griffin_lim(S[1:], 4, generator=gens(0)))
-    state = torch.get_rng_state()
-    griffin_lim(S, 1)
-    assert torch.equal(state, torch.get_rng_state())  # the global seed is nobody else's business
-
-
-def test_long_signals_in_blocks_are_the_same_walk():
-    # frames beyond the first block of 512 must join it without a seam
-    x = 0.3 * torch.sin(2 * math.pi * 440 / 44_100 * torch.arange(700 * 1024).double()).float()
-    y = griffin_lim(magnitude(x), n_iter=4)
-    error = (magnitude(y) - magnitude(x)).norm(dim=0) / magnitude(x).norm(dim=0)
-    assert error[505:520].max() < 2 * error[100:500].max()
-
-
 def test_silence_and_one_sample(transform):
     for x in (torch.zeros(1, 2, 5000), torch.zeros(1, 1, 1)):
         mel = transform(x)
         torch.testing.assert_close(mel, torch.full_like(mel, -1.))
-        assert griffin_lim(transform.to_magnitude(mel), length=x.shape[-1]).abs().max() < 1e-9
-        assert torch.equal(griffin_lim(magnitude(x), length=x.shape[-1]), x)
-    mixed = torch.cat([torch.zeros(1, 1, 9000), noise(1, 1, 9000)], 1)  # one silent channel
-    y = griffin_lim(magnitude(mixed), length=9000)
-    assert y[0, 0].abs().max() == 0 and y[0, 1].abs().max() > 0.1
+        assert transform.to_magnitude(mel).max() < 1e-6
 
 
 def test_gradients_reach_the_waveform(transform):
@@ -173,18 +126,10 @@ def test_gradients_reach_the_waveform(transform):
 
 @pytest.mark.parametrize("bad, word", [
     (torch.zeros(2, 1024), "batch"), (torch.zeros(1024), "waveform"), (torch.zeros(1, 2, 0), "waveform"),
-    (torch.zeros(1, 2, 9).int(), "waveform"), (torch.full((1, 2, 9), math.nan), "NaN"), (torch.full((1, 2, 9), math.inf), "infinit")])
+    (torch.zeros(1, 2, 9).int(), "waveform"), (torch.full((1, 2, 9), math.nan), "NaN"),
+    (torch.full((1, 2, 9), math.inf), "infinit")])
 def test_bad_waveforms(transform, bad, word):
     with pytest.raises(InputError, match=word): transform(bad)
-
-
-@pytest.mark.parametrize("bad, kwargs", [
-    (torch.full((1025, 4), math.nan), {}), (-torch.ones(1025, 4), {}), (torch.ones(1025, 4).cfloat(), {}), (torch.ones(1025), {}),
-    (torch.ones(513, 4), {}), (torch.ones(1025, 4), dict(length=0)), (torch.ones(1025, 4), dict(length=4096)), (torch.ones(1025, 1), {}),
-    (torch.ones(0, 2, 1025, 4), {}), (torch.ones(1025, 4), dict(momentum=1.)), (torch.ones(1025, 4), dict(n_iter=-1)),
-    (torch.ones(2, 1, 1025, 4), dict(generator=[torch.Generator()])), (torch.ones(1025, 4), dict(hop=2048)), (torch.ones(1025, 4), dict(hop=1000))])
-def test_bad_magnitudes(bad, kwargs):
-    with pytest.raises(InputError): griffin_lim(bad, **kwargs)
 
 
 @pytest.mark.parametrize("kwargs", [dict(n_mels=0), dict(eps=0), dict(hop=1500), dict(momentum=0)])
@@ -196,3 +141,9 @@ def test_bad_filters_and_empty_ones():
     for kwargs in (dict(f_min=-1), dict(f_max=30_000), dict(f_min=500, f_max=400)):
         with pytest.raises(InputError): mel_filters(**kwargs)
     with pytest.warns(UserWarning, match="fall between two bins"): mel_filters(n_mels=300)
+
+
+@pytest.mark.parametrize("kwargs", [
+    dict(length=0), dict(length=4096), dict(n_fft=1024), dict(hop=2048), dict(hop=1000)])
+def test_bad_inverses(kwargs):
+    with pytest.raises(InputError): istft(torch.ones(1025, 4).cfloat(), **kwargs)

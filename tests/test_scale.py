@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from msanii.pop909 import Composed, render_corpus
+from msanii.corpus import render_corpus
+from msanii.pop909 import Composed
 from msanii.training import Recipe, checkpoints
 
 ROOT = Path(__file__).parents[1]

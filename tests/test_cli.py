@@ -12,12 +12,10 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile as sf
-import torch
 
 from msanii.app import COMMANDS, EXAMPLES, NEEDS, command_parser, fingerprint, main, sha256
-from msanii.pipeline import Msanii, Settings, pretrained_vocoder
+from msanii.pipeline import Msanii
 from msanii.score import compose
-from msanii.unet import D_COND, UNet
 
 RATE = 44100
 HERE = Path(__file__).parents[1]
@@ -77,11 +75,10 @@ def others(folder):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    "A folder of good and bad inputs, and a tiny model without training."
+def place(model, tmp_path_factory):
+    "A folder of good and bad inputs, and a small model."
     folder = tmp_path_factory.mktemp("place")
-    torch.manual_seed(0)
-    Msanii(UNet(width=64, levels=3, blocks=1, heads=4, d_cond=D_COND, join=True), *pretrained_vocoder(), Settings(objective="x0", steps=2)).save_pretrained(folder / "model")
+    model.save_pretrained(folder / "model")
     sounds(folder), scores(folder), others(folder)
     return folder
 

@@ -11,17 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from msanii import MelTransform, Msanii, UNet, Vocoder
+from msanii import Msanii
 from msanii.audio import InputError, load_audio
-from msanii.pipeline import FILES, Settings
-
-TINY = dict(width=16, levels=3, blocks=1, heads=4, expansion=1)
-
+from msanii.pipeline import FILES
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Msanii(UNet(**TINY), Vocoder(width=16, prior=True), MelTransform(), Settings(objective="v", steps=2, iterations=2))
+def model(small_model):
+    "The paper's kind: it takes nothing but noise. The other test files have the other kind."
+    return small_model(conditional=False, objective="v")
 
 
 @pytest.fixture(scope="module")

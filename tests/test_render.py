@@ -7,23 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from msanii import MelTransform, Msanii, UNet, Vocoder
+from msanii import Msanii
 from msanii.audio import InputError, load_audio
-from msanii.pipeline import WEIGHTS, Settings
-from msanii.unet import D_COND
+from msanii.pipeline import WEIGHTS
 
 RATE = 44_100
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Msanii(UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, d_cond=D_COND, join=True), Vocoder(width=16, prior=True), MelTransform(), Settings(objective="x0", steps=2, iterations=2))
-
-
-@pytest.fixture(scope="module")
-def saved(model, tmp_path_factory):
-    return model.save_pretrained(tmp_path_factory.mktemp("conditional"))
 
 
 def score(*notes, program=0, drum=False, name=""):
@@ -66,10 +54,10 @@ def test_scores_that_cannot_be(model, midi, words):
     with pytest.raises(InputError, match=words): model.render(midi, progress=False)
 
 
-def test_command(model, saved, tmp_path):
+def test_command(model, model_folder, tmp_path):
     midi = score((60, 0, 0.5), (64, 0.5, 1))
     midi.write(str(tmp_path / "a.mid"))
-    command = [Path(sys.executable).parent / "msanii", "render", tmp_path / "a.mid", "--seed", "2", "--weights", saved]
+    command = [Path(sys.executable).parent / "msanii", "render", tmp_path / "a.mid", "--seed", "2", "--weights", model_folder]
     done = subprocess.run([*map(str, command), "--out", str(tmp_path / "a.wav")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     torch.testing.assert_close(load_audio(tmp_path / "a.wav"), model.render(str(tmp_path / "a.mid"), seed=2, progress=False).cpu(), atol=1 / 32767, rtol=0)

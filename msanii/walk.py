@@ -137,7 +137,7 @@ def window_frames(m, window=None):
     return max(1, frames // m.unet.multiple) * m.unet.multiple
 
 # %% ../nbs/40_walk.ipynb #5fa897f3
-SECOND = 4_000_000  # bytes that a second of a piece needs at most: its samples several times over, its mel, its condition
+SECOND = 2_500_000  # bytes a second: samples several times over, mel, condition; about 1 MB was measured to sample or render
 
 def check_length(m, seconds, name="seconds"):
     "The seconds as a float, or an InputError that names them where they are no length, or do not fit into the memory."

@@ -22,7 +22,8 @@ from .walk import Parameter, Walk, each_item
 
 # %% ../nbs/46_inpainting.ipynb #b1507649
 def check_spans(spans, n, sample_rate):
-    "Spans in seconds as sorted, disjoint pairs (first, last + 1) of n samples. InputError for any that are not within them."
+    """Spans in seconds as sorted, disjoint pairs (first, last + 1) of n samples. InputError for any that are
+    not within them."""
     try: pairs = [(float(a), float(b)) for a, b in spans]
     except (TypeError, ValueError):
         raise InputError(f"spans is {spans!r}; give a list of pairs (start, end) in seconds") from None
@@ -37,8 +38,10 @@ def check_spans(spans, n, sample_rate):
 def _samples(start, end, n, sample_rate):
     "A span in seconds as the pair (first, last + 1) of n samples."
     if not 0 <= start < end <= (n + 0.5) / sample_rate:
-        raise InputError(f"span ({start:g}, {end:g}) does not lie within the {n / sample_rate:g} s of the waveform; "
-                         "give 0 <= start < end in seconds")
+        raise InputError(
+            f"span ({start:g}, {end:g}) does not lie within the {n / sample_rate:g} s of the waveform; "
+            "give 0 <= start < end in seconds"
+        )
     a, b = round(start * sample_rate), min(n, round(end * sample_rate))
     if a == b: raise InputError(f"span ({start:g}, {end:g}) is shorter than a sample; give a longer one")
     return a, b
@@ -47,7 +50,8 @@ def _samples(start, end, n, sample_rate):
 def repaint_levels(count, jump=10, resamplings=10):
     """The noise levels that RePaint visits, from `count` (noise) to 0 (clean), one step apart.
 
-    At each multiple of `jump` that lies further than `jump` below the top it climbs by `jump`, resamplings - 1 times. Lugmayr et al. (2022)."""
+    At each multiple of `jump` that lies further than `jump` below the top it climbs by `jump`, resamplings -
+    1 times. Lugmayr et al. (2022)."""
     left = {level: resamplings - 1 for level in range(0, count - jump, jump)}
     level, path = count, [count]
     while level:
@@ -82,7 +86,8 @@ def repaint(denoiser,        # denoiser(x_t, t) -> x_0, with its `schedule`
             eta=1.0,         # 1 for DDPM's fresh noise, 0 for none
             callback=None,   # callback(i, t, x, x0) follows each step down
            ):
-    "RePaint: from noise to clean data that equals x0 where `keep` is True. Lugmayr et al. (2022), algorithm 1."
+    """RePaint: from noise to clean data that equals x0 where `keep` is True. Lugmayr et al. (2022), algorithm
+    1."""
     schedule, times, done = denoiser.schedule, [-1, *reversed(timesteps)], 0
     for level, following in zip(path, path[1:]):
         t, s, z = times[level], times[following], noise(x.shape, generator, x.device, x.dtype)
@@ -108,8 +113,12 @@ class Known(Around):
     def __call__(self, x, t): return torch.where(self.keep, self.x0, self.inner(x, t))
 
 # %% ../nbs/46_inpainting.ipynb #c213eab0
-METHOD = Parameter("method", "context: the network hears what is around; repaint: it is walked back and forth "
-                   "(default: context, if the model can)", choices=("context", "repaint"))
+METHOD = Parameter(
+    "method",
+    "context: the network hears what is around; repaint: it is walked back and forth "
+    "(default: context, if the model can)",
+    choices=("context", "repaint"),
+)
 JUMP = Parameter("jump", "levels that RePaint climbs", 5, low=1, whole=True)
 RESAMPLINGS = Parameter("resamplings", "how often RePaint comes down", 3, low=1, whole=True)
 CONTEXT = Parameter("context", "what the network hears on either side", 12.0, low=0, high=600, unit="seconds")
@@ -127,11 +136,18 @@ class Filling:
                  fade=0.05,       # seconds of the crossfade at a seam
                 ):
         fields = walk.m.condition
-        self.walk, self.method = walk, METHOD.check(method or ("context" if "context" in fields else "repaint"))
+        self.walk, self.method = walk, METHOD.check(
+            method or ("context" if "context" in fields else "repaint")
+        )
         if self.method == "context" and "context" not in fields:
-            raise InputError("method is 'context', but this model's U-Net hears none; choose 'repaint', or load a model that does")
+            raise InputError(
+                "method is 'context', but this model's U-Net hears none; choose 'repaint', or load a model"
+                " that does"
+            )
         if score is not None and "score" not in fields:
-            raise InputError("a score is given, but this model's U-Net takes none; leave it out, or load a model that does")
+            raise InputError(
+                "a score is given, but this model's U-Net takes none; leave it out, or load a model that does"
+            )
         self.score = None if score is None else load_score(score)
         self.jump, self.resamplings = JUMP.check(jump), RESAMPLINGS.check(resamplings)
         self.context, self.fade = CONTEXT.check(context), FADE.check(fade)
@@ -140,7 +156,8 @@ class Filling:
     def __call__(self, x0, keep, generator, start=0, method=None):
         """The mel x0 (1, c, f, t) where keep (t,) is True, and music that fits elsewhere.
 
-        generator: of all noise. start: the frame of the score that is frame 0. method: instead of the filling's own."""
+        generator: of all noise. start: the frame of the score that is frame 0. method: instead of the
+        filling's own."""
         t, more, method = x0.shape[-1], -x0.shape[-1] % self.walk.m.unet.multiple, method or self.method
         x0, keep = F.pad(torch.where(keep, x0, 0), (0, more)), F.pad(keep, (0, more))
         fill = self._by_context if method == "context" else self._by_repaint
@@ -165,8 +182,10 @@ class Filling:
         walk, schedule = self.walk, self.walk.m.schedule
         most = passes(repaint_levels(schedule.T, self.jump, self.resamplings))  # it may visit timesteps again
         if walk.steps > most:
-            raise InputError(f"steps is {walk.steps}, but RePaint over all {schedule.T} timesteps of this model takes {most} "
-                             f"passes: give 1 to {most}")
+            raise InputError(
+                f"steps is {walk.steps}, but RePaint over all {schedule.T} timesteps of this model takes"
+                f" {most} passes: give 1 to {most}"
+            )
         ts = SAMPLERS[walk.sampler].spacing(most_levels(walk.steps, self.jump, self.resamplings), schedule)
         path = repaint_levels(len(ts), self.jump, self.resamplings)
         x = q_sample(x0, ts[0], noise(x0.shape, [generator], x0.device), schedule)
@@ -175,8 +194,9 @@ class Filling:
 
 # %% ../nbs/46_inpainting.ipynb #0bf289d1
 def regions(spans, n, reach, window, hop):
-    """The stretches of n samples that lie within `reach` of spans (in samples), or as much of that as windows of `window`
-    samples hear together with them, merged where they touch: pairs (lo, hi), lo on the grid of frames."""
+    """The stretches of n samples that lie within `reach` of spans (in samples), or as much of that as windows
+    of `window` samples hear together with them, merged where they touch: pairs (lo, hi), lo on the grid of
+    frames."""
     found = []
     for a, b in spans:
         r = min(reach, max(0, (window - (b - a)) // 2 - hop) if b - a <= window // 3 else window // 2)
@@ -187,38 +207,45 @@ def regions(spans, n, reach, window, hop):
 
 @patch
 @torch.no_grad()
-def inpaint(self: Msanii,
-            waveform,        # (c, n) or (b, c, n)
-            spans,           # what to make anew: pairs (start, end) in seconds; those that overlap are merged
-            method=None,     # "context", the default where the U-Net hears one, or "repaint" (Lugmayr et al. 2022)
-            score=None,      # what to play, as `load_score` takes it, its time that of the waveform
-            steps=None,      # network passes at most, twice as many with a guidance other than 1; the model's if None
-            seed=0,          # of the first item, the next has seed + 1 and so on; or a list
-            sampler=None,    # ddpm, ddim or dpm; the model's if None
-            guidance=None,   # how strongly score and context are obeyed; the model's if None
-            jump=5,          # of RePaint: levels that it climbs
-            resamplings=3,   # of RePaint: how often it comes down
-            context=12.0,    # seconds that the network hears on either side, if there is room (see `regions`)
-            fade=0.05,       # seconds of the crossfade beside each hole
-            window=None,     # seconds that the network hears at once
-            progress=True,   # show a bar
-            callback=None,   # callback(i, t, x, x0) follows each step
-           ):
-    """Fill holes of a waveform; every sample outside of them stays as it is, but for the crossfade beside each.
+def inpaint(
+    self: Msanii,
+    waveform,  # (c, n) or (b, c, n)
+    spans,  # what to make anew: pairs (start, end) in seconds; those that overlap are merged
+    method=None,  # "context", the default where the U-Net hears one, or "repaint" (Lugmayr et al. 2022)
+    score=None,  # what to play, as `load_score` takes it, its time that of the waveform
+    steps=None,  # network passes at most, twice as many with a guidance other than 1; the model's if None
+    seed=0,  # of the first item, the next has seed + 1 and so on; or a list
+    sampler=None,  # ddpm, ddim or dpm; the model's if None
+    guidance=None,  # how strongly score and context are obeyed; the model's if None
+    jump=5,  # of RePaint: levels that it climbs
+    resamplings=3,  # of RePaint: how often it comes down
+    context=12.0,  # seconds that the network hears on either side, if there is room (see `regions`)
+    fade=0.05,  # seconds of the crossfade beside each hole
+    window=None,  # seconds that the network hears at once
+    progress=True,  # show a bar
+    callback=None,  # callback(i, t, x, x0) follows each step
+):
+    """Fill holes of a waveform; every sample outside of them stays as it is, but for the crossfade beside
+    each.
 
-    The hole meets the song at its level (0.4 s on either side) and in phase. Nothing depends on the samples that are
-    replaced. Returns the same shape, on the model's device. InputError for arguments that cannot be, such as a span that
-    leaves the waveform."""
+    The hole meets the song at its level (0.4 s on either side) and in phase. Nothing depends on the samples
+    that are replaced. Returns the same shape, on the model's device. InputError for arguments that cannot be,
+    such as a span that leaves the waveform."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
     filling, n = Filling(walk, method, score, jump, resamplings, context, fade), waveform.shape[-1]
     spans, fade = check_spans(spans, n, rate), round(filling.fade * rate)
     places = regions(spans, n, round(filling.context * rate), walk.frames * hop, hop)
     keep = torch.ones(n, dtype=torch.bool, device=self.device)
-    for a, b in spans: keep[a:b] = False
+    for a, b in spans:
+        keep[a:b] = False
 
     def edit(item, seed):
-        gain, item, generator = familiar_gain(item[:, keep]), item.clone(), torch.Generator().manual_seed(seed)
+        gain, item, generator = (
+            familiar_gain(item[:, keep]),
+            item.clone(),
+            torch.Generator().manual_seed(seed),
+        )
         for i, (lo, hi) in enumerate(places):
             here = keep[lo:hi]
             kept = kept_frames(here, self.mel.n_fft, hop)
@@ -227,4 +254,5 @@ def inpaint(self: Msanii,
             x = steady(self, x, ~kept, x[..., kept])
             item[:, lo:hi] = join(self, x, item[:, lo:hi], here, seed + i, walk.frames, fade, gain)
         return item
+
     return each_item(waveform, seed, edit)

@@ -11,34 +11,47 @@ import torch
 # %% ../nbs/03_losses.ipynb #aeeed142
 def _rows(pred, target):
     "Both magnitudes in float32, each item of the batch as one row."
-    if pred.shape != target.shape or pred.ndim < 2 or pred.numel() == 0 or pred.is_complex() or target.is_complex():
-        raise ValueError(f"pred is {pred.dtype} of shape {tuple(pred.shape)}, target {target.dtype} of shape {tuple(target.shape)}: "
-                         "give two real magnitudes of one shape (b, c, k, t)")
+    if (
+        pred.shape != target.shape
+        or pred.ndim < 2
+        or pred.numel() == 0
+        or pred.is_complex()
+        or target.is_complex()
+    ):
+        raise ValueError(
+            f"pred is {pred.dtype} of shape {tuple(pred.shape)}, target {target.dtype} of shape"
+            f" {tuple(target.shape)}: give two real magnitudes of one shape (b, c, k, t)"
+        )
     items = pred.shape[:-3].numel()
     return pred.float().reshape(items, -1), target.float().reshape(items, -1)
 
 # %% ../nbs/03_losses.ipynb #a6cc7cc9
 def spectral_convergence(pred, target, eps=1e-6):
-    """||target - pred|| / (||target|| + eps), the Frobenius norms over each item (c, k, t), then the mean over the batch: a scalar.
+    """||target - pred|| / (||target|| + eps), the Frobenius norms over each item (c, k, t), then the mean
+    over the batch: a scalar.
 
     pred and target are magnitudes (b, c, k, t); (c, k, t) or (k, t) count as one item. Computed in float32.
-    Raises `ValueError` if they are complex, empty, or differ in shape. After Arik et al. 2018 (arXiv 1808.06719)."""
+    Raises `ValueError` if they are complex, empty, or differ in shape. After Arik et al. 2018 (arXiv
+    1808.06719)."""
     pred, target = _rows(pred, target)
     error = torch.linalg.vector_norm(target - pred, dim=-1)
     return (error / (torch.linalg.vector_norm(target, dim=-1) + eps)).mean()
 
 # %% ../nbs/03_losses.ipynb #45c2e012
 def log_magnitude(pred, target, eps=1e-6):
-    """The mean of |log(pred + eps) - log(target + eps)| over all elements, with the natural logarithm: a scalar.
+    """The mean of |log(pred + eps) - log(target + eps)| over all elements, with the natural logarithm: a
+    scalar.
 
-    pred and target are magnitudes of one shape (b, c, k, t), 0 or more. Computed in float32. Times 20 / ln 10 = 8.686 it is a mean
-    error in dB. Raises `ValueError` as `spectral_convergence` does. After Arik et al. 2018 (arXiv 1808.06719)."""
+    pred and target are magnitudes of one shape (b, c, k, t), 0 or more. Computed in float32. Times 20 / ln 10
+    = 8.686 it is a mean error in dB. Raises `ValueError` as `spectral_convergence` does. After Arik et al.
+    2018 (arXiv 1808.06719)."""
     pred, target = _rows(pred, target)
     return (torch.log(pred + eps) - torch.log(target + eps)).abs().mean()
 
 # %% ../nbs/03_losses.ipynb #d39f4534
 def spectral_loss(pred, target, w_sc=1., w_lm=1., eps=1e-6):
-    """w_sc * spectral_convergence + w_lm * log_magnitude of magnitudes (b, c, k, t), as the Msanii paper trains its vocoder: a scalar.
+    """w_sc * spectral_convergence + w_lm * log_magnitude of magnitudes (b, c, k, t), as the Msanii paper
+    trains its vocoder: a scalar.
 
     Raises `ValueError` if pred and target are complex, empty, or differ in shape."""
     return w_sc * spectral_convergence(pred, target, eps) + w_lm * log_magnitude(pred, target, eps)

@@ -20,7 +20,8 @@ from .seams import join, meet, steady
 from .walk import Parameter, Walk, check_length, each_item, seeds
 
 # %% ../nbs/47_outpainting.ipynb #4592f493
-LEVEL, BAND = 3.0, 6.0  # decibels: how far a window's energy, and the mean of a mel bin in it, may be from the original's
+# decibels: how far a window's energy, and the mean of a mel bin in it, may be from the original's
+LEVEL, BAND = 3.0, 6.0
 
 def advance(filling,      # a `Filling`
             x,            # mel (1, c, f, t) of one window
@@ -31,7 +32,8 @@ def advance(filling,      # a `Filling`
             level=LEVEL,  # decibels that the window's energy may be from the original's
             band=BAND,    # decibels that the mean of a mel bin may be
            ):
-    "One window: x filled where it is not known, near the original, at the level of what is known where the two meet."
+    """One window: x filled where it is not known, near the original, at the level of what is known where the
+    two meet."""
     method = None if known.any() else "context"  # nothing to put back: a plain run, whatever the network
     m, filled = filling.walk.m, filling(x, known, generator, start, method)
     return meet(m, steady(m, filled, ~known, original, level, band), known)
@@ -42,12 +44,20 @@ def border(frames):
     return max(2, frames // 16)
 
 def extend(filling, x, kept, original, generator, start=0, **bounds):
-    """The mel x (1, c, f, t), known where kept (t,) is True at one of its ends, filled to the other by sliding windows.
+    """The mel x (1, c, f, t), known where kept (t,) is True at one of its ends, filled to the other by
+    sliding windows.
 
-    A window is what the filling's walk hears at once, and begins with what it hears beside a hole, half a window at most.
-    original, generator, start, bounds: as in `advance`."""
-    x, t, frames, where = x.clone(), x.shape[-1], filling.walk.frames, torch.arange(x.shape[-1], device=x.device)
-    context, step = context_frames(filling), partial(advance, filling, original=original, generator=generator, **bounds)
+    A window is what the filling's walk hears at once, and begins with what it hears beside a hole, half a
+    window at most. original, generator, start, bounds: as in `advance`."""
+    x, t, frames, where = (
+        x.clone(),
+        x.shape[-1],
+        filling.walk.frames,
+        torch.arange(x.shape[-1], device=x.device),
+    )
+    context, step = context_frames(filling), partial(
+        advance, filling, original=original, generator=generator, **bounds
+    )
     if kept[-1]:
         edge = t - kept.sum().item()  # what is known begins here
         while edge > 0:
@@ -77,33 +87,37 @@ def context_frames(filling):
 REACH = 12.0  # seconds of the song, next to a joint, that its continuation is compared with
 
 SECONDS = Parameter("seconds", "how much to add on a side", 30.0, low=1e-4, unit="seconds", step=1)
-SIDE = Parameter("side", "right: at the end, left: before the beginning", "right", choices=("right", "left", "both"))
+SIDE = Parameter(
+    "side", "right: at the end, left: before the beginning", "right", choices=("right", "left", "both")
+)
 
 @patch
 @torch.no_grad()
-def outpaint(self: Msanii,
-             waveform,        # (c, n) or (b, c, n)
-             seconds=30,      # how much to add on a side
-             side="right",    # right: at the end, left: before the beginning, or both
-             method=None,     # "context", the default where the U-Net hears one, or "repaint"
-             score=None,      # what to play, as `load_score` takes it, its time 0 the start of the output
-             steps=None,      # network passes a window at most; the model's if None
-             seed=0,          # of the first item, the next has seed + 1 and so on; or a list
-             sampler=None,    # ddpm, ddim or dpm; the model's if None
-             guidance=None,   # how strongly score and context are obeyed; the model's if None
-             jump=5,          # of RePaint: levels that it climbs
-             resamplings=3,   # of RePaint: how often it comes down
-             context=12.0,    # seconds that the network hears beside what it makes, 1 or more, half a window at most
-             fade=0.05,       # seconds of the crossfade at each joint
-             window=None,     # seconds that the network hears at once; it slides where that is too little
-             progress=True,   # show a bar
-             callback=None,   # callback(i, t, x, x0) follows each step
-            ):
+def outpaint(
+    self: Msanii,
+    waveform,  # (c, n) or (b, c, n)
+    seconds=30,  # how much to add on a side
+    side="right",  # right: at the end, left: before the beginning, or both
+    method=None,  # "context", the default where the U-Net hears one, or "repaint"
+    score=None,  # what to play, as `load_score` takes it, its time 0 the start of the output
+    steps=None,  # network passes a window at most; the model's if None
+    seed=0,  # of the first item, the next has seed + 1 and so on; or a list
+    sampler=None,  # ddpm, ddim or dpm; the model's if None
+    guidance=None,  # how strongly score and context are obeyed; the model's if None
+    jump=5,  # of RePaint: levels that it climbs
+    resamplings=3,  # of RePaint: how often it comes down
+    context=12.0,  # seconds that the network hears beside what it makes, 1 or more, half a window at most
+    fade=0.05,  # seconds of the crossfade at each joint
+    window=None,  # seconds that the network hears at once; it slides where that is too little
+    progress=True,  # show a bar
+    callback=None,  # callback(i, t, x, x0) follows each step
+):
     """Continue a waveform; its own samples stay as they are, but for the crossfade at each joint.
 
-    Returns it longer by round(seconds * 44100) samples a side, on the model's device. Each window's energy stays within 3 dB
-    of that of the song's nearest 12 s, each mel bin within 6 dB of its mean there; then the level is made the same on both
-    sides of the joint, and where windows meet. InputError for arguments that cannot be."""
+    Returns it longer by round(seconds * 44100) samples a side, on the model's device. Each window's energy
+    stays within 3 dB of that of the song's nearest 12 s, each mel bin within 6 dB of its mean there; then the
+    level is made the same on both sides of the joint, and where windows meet. InputError for arguments that
+    cannot be."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
     n, new, side = waveform.shape[-1], round(SECONDS.check(seconds) * rate), SIDE.check(side)
     left, right = (new if side in (name, "both") else 0 for name in ("left", "right"))
@@ -113,44 +127,61 @@ def outpaint(self: Msanii,
     reach, near, fade = context_samples(filling), round(REACH * rate), round(filling.fade * rate)
 
     def edit(item, seed):
-        gain, generator, out = familiar_gain(item), torch.Generator().manual_seed(seed), F.pad(item, (left, right))
+        gain, generator, out = (
+            familiar_gain(item),
+            torch.Generator().manual_seed(seed),
+            F.pad(item, (left, right)),
+        )
         where = torch.arange(out.shape[-1], device=out.device)
+
         def grow(lo, hi, keep, beside):
-            x, original = (encode_long(self, gain * w, walk.frames).clamp(-1, 1) for w in (out[:, lo:hi], beside))
+            x, original = (
+                encode_long(self, gain * w, walk.frames).clamp(-1, 1) for w in (out[:, lo:hi], beside)
+            )
             x = extend(filling, x, kept_frames(keep, self.mel.n_fft, hop), original, generator, lo // hop)
             out[:, lo:hi] = join(self, x, out[:, lo:hi], keep, seed, walk.frames, fade, gain)
-        if left: grow(0, left + min(n, reach), where[: left + min(n, reach)] >= left, item[:, :near])
+
+        if left:
+            grow(0, left + min(n, reach), where[: left + min(n, reach)] >= left, item[:, :near])
         lo = max(0, left + n - reach) // hop * hop
-        if right: grow(lo, left + n + right, where[lo:] < left + n, item[:, -near:])
+        if right:
+            grow(lo, left + n + right, where[lo:] < left + n, item[:, -near:])
         return out
+
     return each_item(waveform, seed, edit)
 
 # %% ../nbs/47_outpainting.ipynb #717f7937
 @patch
-def stream(self: Msanii,
-           seconds=None,    # of all chunks together; None for no end
-           seed=0,          # one seed is one endless piece, and `seconds` says where it is cut
-           method=None,     # "context", the default where the U-Net hears one, or "repaint"
-           score=None,      # what to play, as `load_score` takes it, its time 0 the first sample
-           steps=None,      # network passes a window at most; the model's if None
-           sampler=None,    # ddpm, ddim or dpm; the model's if None
-           guidance=None,   # how strongly score and context are obeyed; the model's if None
-           jump=5,          # of RePaint: levels that it climbs
-           resamplings=3,   # of RePaint: how often it comes down
-           context=6.0,     # seconds that the network hears of what it has made, 1 or more, half a window at most
-           window=12.0,     # seconds that the network hears at once; the less, the sooner comes the first chunk
-           progress=False,  # show a bar for each window
-           callback=None,   # callback(i, t, x, x0) follows each step
-          ):
-    """Music for as long as it is asked for: a generator of waveforms (2, n) in [-1, 1], float32, on the model's device.
+def stream(
+    self: Msanii,
+    seconds=None,  # of all chunks together; None for no end
+    seed=0,  # one seed is one endless piece, and `seconds` says where it is cut
+    method=None,  # "context", the default where the U-Net hears one, or "repaint"
+    score=None,  # what to play, as `load_score` takes it, its time 0 the first sample
+    steps=None,  # network passes a window at most; the model's if None
+    sampler=None,  # ddpm, ddim or dpm; the model's if None
+    guidance=None,  # how strongly score and context are obeyed; the model's if None
+    jump=5,  # of RePaint: levels that it climbs
+    resamplings=3,  # of RePaint: how often it comes down
+    context=6.0,  # seconds that the network hears of what it has made, 1 or more, half a window at most
+    window=12.0,  # seconds that the network hears at once; the less, the sooner comes the first chunk
+    progress=False,  # show a bar for each window
+    callback=None,  # callback(i, t, x, x0) follows each step
+):
+    """Music for as long as it is asked for: a generator of waveforms (2, n) in [-1, 1], float32, on the
+    model's device.
 
-    Each chunk is ready as soon as it is made; together they are round(seconds * 44100) samples exactly. Later windows are held
-    to the first as in `outpaint`. InputError, at the call itself, for arguments that cannot be."""
+    Each chunk is ready as soon as it is made; together they are round(seconds * 44100) samples exactly. Later
+    windows are held to the first as in `outpaint`. InputError, at the call itself, for arguments that cannot
+    be."""
     if seconds is not None:
-        seconds = Parameter("seconds", "", low=1 / self.mel.sample_rate, unit="seconds above 0, or None for no end,").check(seconds)
+        seconds = Parameter(
+            "seconds", "", low=1 / self.mel.sample_rate, unit="seconds above 0, or None for no end,"
+        ).check(seconds)
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
     filling, n = Filling(walk, method, score, jump, resamplings, context), 2**62
-    if seconds is not None and seconds < 2**62 / self.mel.sample_rate: n = round(seconds * self.mel.sample_rate)
+    if seconds is not None and seconds < 2**62 / self.mel.sample_rate:
+        n = round(seconds * self.mel.sample_rate)
     return _chunks(filling, seeds(seed, 1)[0], n)
 
 @torch.no_grad()
@@ -158,7 +189,8 @@ def _chunks(filling, seed, n, fade=2205):
     "n samples of music from nothing, chunk by chunk; no more than a window is held."
     m, frames, hop = filling.walk.m, filling.walk.frames, filling.walk.m.mel.hop
     x, sound = torch.zeros(1, 2, m.unet.d_freq, 0, device=m.device), torch.zeros(2, 0, device=m.device)
-    original, generator, first, done = None, torch.Generator().manual_seed(seed), 0, 0  # frame where x begins; samples given
+    # frame where x begins; samples given
+    original, generator, first, done = None, torch.Generator().manual_seed(seed), 0, 0
     last, step = frames - border(frames), frames - border(frames) - context_frames(filling)
     here, end = torch.arange(frames * hop, device=m.device), (frames - 1) * hop
     while done < n:

@@ -47,7 +47,8 @@ class Settings:
 
 # %% ../nbs/31_pipeline.ipynb #f0693d46
 class Part(NamedTuple):
-    "A part that a model may hold: build(**settings) makes it; what needs it; how one comes by it; may it be saved in 16 bits?"
+    """A part that a model may hold: build(**settings) makes it; what needs it; how one comes by it; may it be
+    saved in 16 bits?"""
     build: Callable
     needed_by: str
     made_by: str
@@ -56,7 +57,12 @@ class Part(NamedTuple):
 PARTS = {
     "unet": Part(UNet, "sample, render and every edit", "`msanii train unet --out FOLDER` makes one"),
     "vocoder": Part(build_vocoder, "all that becomes sound", "`msanii train vocoder --out FOLDER` makes one"),
-    "mel": Part(MelTransform, "all that comes from sound or becomes sound", "training leaves one beside each network", half=False),
+    "mel": Part(
+        MelTransform,
+        "all that comes from sound or becomes sound",
+        "training leaves one beside each network",
+        half=False,
+    ),
 }
 
 # %% ../nbs/31_pipeline.ipynb #e1356d07
@@ -69,22 +75,28 @@ class MissingPart(InputError, AttributeError):
 class Msanii:
     """Synthesis of stereo music at 44.1 kHz by diffusion over mel spectrograms (arXiv 2301.06468).
 
-    Use `Msanii.from_pretrained` for a model that has learned something. InputError for settings that cannot be."""
-    def __init__(self,
-                 unet=None,       # the network that denoises; the paper's, untrained, if None, and so for the next two
-                 vocoder=None,    # from mel to magnitude
-                 mel=None,        # the mel transform
-                 settings=None,   # a `Settings`
-                 condition=None,  # the `Condition` that the U-Net takes; if None, score and context where their rows fit
-                 **others,        # further parts, by their names in `PARTS`
-                ):
-        self._hold(dict(unet=unet or UNet(), vocoder=vocoder or Vocoder(), mel=mel or MelTransform(), **others),
-                   settings or Settings(), condition)
+    Use `Msanii.from_pretrained` for a model that has learned something. InputError for settings that cannot
+    be."""
+    def __init__(
+        self,
+        unet=None,  # the network that denoises; the paper's, untrained, if None, and so for the next two
+        vocoder=None,  # from mel to magnitude
+        mel=None,  # the mel transform
+        settings=None,  # a `Settings`
+        condition=None,  # what the U-Net takes; if None, score and context where their rows fit
+        **others,  # further parts, by their names in `PARTS`
+    ):
+        self._hold(
+            dict(unet=unet or UNet(), vocoder=vocoder or Vocoder(), mel=mel or MelTransform(), **others),
+            settings or Settings(),
+            condition,
+        )
 
     def _hold(self, parts, settings, condition=None):
         "Take parts, some of which may be missing, and settings."
         for name, part in parts.items():
-            if name not in PARTS: raise InputError(f"a model has no part {name!r}: it may hold {', '.join(PARTS)}")
+            if name not in PARTS:
+                raise InputError(f"a model has no part {name!r}: it may hold {', '.join(PARTS)}")
             setattr(self, name, part.eval())
         self.settings, self.schedule = settings, Schedule.named(settings.schedule, settings.T)
         if settings.sampler not in SAMPLERS:
@@ -93,8 +105,10 @@ class Msanii:
         if condition is None: condition = SCORE_AND_CONTEXT if rows == SCORE_AND_CONTEXT.rows else Condition()
         self.condition = condition if isinstance(condition, Condition) else Condition(condition)
         if "unet" in parts and self.condition.rows != rows:
-            raise InputError(f"the condition has {self.condition.rows} rows and the U-Net takes {rows}: give the condition "
-                             "that it was trained with")
+            raise InputError(
+                f"the condition has {self.condition.rows} rows and the U-Net takes {rows}: give the condition"
+                " that it was trained with"
+            )
         return self
 
     def __getattr__(self, name):  # only where there is no such attribute
@@ -108,7 +122,8 @@ class Msanii:
         return {name: self.__dict__[name] for name in PARTS if name in self.__dict__}
 
     @property
-    def device(self): return next(t for part in self.parts.values() for t in part.state_dict().values()).device
+    def device(self):
+        return next(t for part in self.parts.values() for t in part.state_dict().values()).device
 
     def to(self, device):
         "Move everything to a device; returns the model."
@@ -130,7 +145,8 @@ def encode(self: Msanii, waveform):
 @patch
 @torch.no_grad()
 def decode(self: Msanii, x, length=None, seeds=None):
-    """Scaled mel x_0 (b, c, f, t) -> waveform (b, c, length), length (t - 1) * 1024 if not given; seeds: one an item, for the phase.
+    """Scaled mel x_0 (b, c, f, t) -> waveform (b, c, length), length (t - 1) * 1024 if not given; seeds: one
+    an item, for the phase.
 
     All at once: see `long.decode_long` for what lasts longer than some minutes."""
     gens = [torch.Generator().manual_seed(s) for s in (seeds or [0] * len(x))]
@@ -146,11 +162,12 @@ def magnitude(self: Msanii, x):
 # %% ../nbs/31_pipeline.ipynb #c0f3b9b0
 @patch
 def show(self: Msanii, shape, start=0, **given):
-    """What to show the U-Net beside an x_t of `shape` (b, c, f, t): a condition (b, c, rows, t), or None if it takes none.
+    """What to show the U-Net beside an x_t of `shape` (b, c, f, t): a condition (b, c, rows, t), or None if
+    it takes none.
 
-    given: fields by name, as `Condition` takes them; None hides one. score: whatever `load_score` takes, or its roll
-    (1 or b, 1, 528, t); start: the frame of the score that is frame 0. context: a pair of a scaled mel of `shape` and where
-    it is kept, bool (t,). InputError for a field that the network does not take."""
+    given: fields by name, as `Condition` takes them; None hides one. score: whatever `load_score` takes, or
+    its roll (1 or b, 1, 528, t); start: the frame of the score that is frame 0. context: a pair of a scaled
+    mel of `shape` and where it is kept, bool (t,). InputError for a field that the network does not take."""
     given = {name: x for name, x in given.items() if x is not None}
     for name in given:
         if name not in self.condition:
@@ -163,7 +180,8 @@ def show(self: Msanii, shape, start=0, **given):
 @patch
 def _roll(self: Msanii, score, shape, start):
     "The roll (b, 1, 528, t) of a score."
-    if not torch.is_tensor(score): score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
+    if not torch.is_tensor(score):
+        score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
     return score.expand(shape[0], -1, -1, -1).to(self.device)
 
 # %% ../nbs/31_pipeline.ipynb #f97e7047
@@ -174,19 +192,24 @@ def part_settings(part):
 def _write_weights(folder, name, part, half=False):
     weights = {k: v.detach().cpu().contiguous() for k, v in part.state_dict().items()}
     data = save({k: v.half() for k, v in weights.items()} if half and PARTS[name].half else weights)
-    with replacing(folder / f"{name}.safetensors") as temporary: temporary.write_bytes(data)  # save_file leaves it to its owner
+    # save_file leaves it to its owner
+    with replacing(folder / f"{name}.safetensors") as temporary: temporary.write_bytes(data)
 
 def _write_config(folder, config):
     with replacing(folder / "config.json") as temporary: temporary.write_text(json.dumps(config, indent=1))
 
 @patch
 def save_pretrained(self: Msanii, folder, half=False):
-    "Write config.json and the weights (safetensors) to a folder, in 16 bits if `half`. Returns the folder's path."
+    """Write config.json and the weights (safetensors) to a folder, in 16 bits if `half`. Returns the folder's
+    path."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in self.parts.items(): _write_weights(folder, name, part, half)
     parts = {name: part_settings(part) for name, part in self.parts.items()}
-    _write_config(folder, dict(format=FORMAT, **parts, condition=self.condition.settings(), settings=asdict(self.settings)))
+    _write_config(
+        folder,
+        dict(format=FORMAT, **parts, condition=self.condition.settings(), settings=asdict(self.settings)),
+    )
     return folder
 
 # %% ../nbs/31_pipeline.ipynb #0febfa39
@@ -198,7 +221,8 @@ def save_part(folder,         # of a model, made if need be; the other parts in 
               half=False,     # in 16 bits
               condition=None, # the `Condition` of a U-Net
              ):
-    "Write one part of a model into a folder. Returns its path. InputError if another part there has another mel transform."
+    """Write one part of a model into a folder. Returns its path. InputError if another part there has another
+    mel transform."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = read_config(folder) if (folder / "config.json").exists() else dict(format=FORMAT, settings={})
@@ -213,7 +237,9 @@ def _check_same_mel(folder, config, mel):
     there = load_part(folder, "mel")
     same = all(torch.equal(v.cpu(), there.state_dict()[k]) for k, v in mel.state_dict().items())
     if config["mel"] != part_settings(mel) or not same:
-        raise InputError(f"the other network in {folder} was made for another mel transform: choose another folder")
+        raise InputError(
+            f"the other network in {folder} was made for another mel transform: choose another folder"
+        )
 
 # %% ../nbs/31_pipeline.ipynb #ca21f420
 FORMAT = 1  # of config.json
@@ -222,14 +248,18 @@ def read_config(folder):
     "What a model's config.json says: a dict. InputError if it is missing, damaged, or of another format."
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise InputError(f"{folder} holds no config.json: give a folder that save_pretrained or `msanii train` has written")
+        raise InputError(
+            f"{folder} holds no config.json: give a folder that save_pretrained or `msanii train` has written"
+        )
     try:
         config = json.loads(path.read_text())
         config = {**config, "settings": dict(config["settings"])}
     except (ValueError, KeyError, TypeError) as error: raise _damaged(path, error) from error
     if config.get("format", FORMAT) != FORMAT:
-        raise InputError(f"{path} is of format {config['format']}, and this version of msanii reads format {FORMAT}: "
-                         "install a newer one")
+        raise InputError(
+            f"{path} is of format {config['format']}, and this version of msanii reads format {FORMAT}: "
+            "install a newer one"
+        )
     return config
 
 def _damaged(path, error):
@@ -237,7 +267,8 @@ def _damaged(path, error):
     return InputError(f"{path} is damaged or of another version: save the model anew ({words})")
 
 def load_part(folder, name):
-    "One part of a model folder, built by its settings, with its weights. InputError if it is missing or damaged."
+    """One part of a model folder, built by its settings, with its weights. InputError if it is missing or
+    damaged."""
     folder, config = Path(folder), read_config(folder)
     if name not in config: raise InputError(f"{folder} holds no {name}: {PARTS[name].made_by}")
     try: part = PARTS[name].build(**config[name])
@@ -245,7 +276,9 @@ def load_part(folder, name):
     path = folder / f"{name}.safetensors"
     try: part.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except Exception as error:  # safetensors has an exception of its own beside OSError and RuntimeError
-        raise InputError(f"{path} cannot be loaded: it is missing, damaged, or belongs to another config.json ({error})") from error
+        raise InputError(
+            f"{path} cannot be loaded: it is missing, damaged, or belongs to another config.json ({error})"
+        ) from error
     return part.eval()
 
 def _from_folder(folder):
@@ -259,15 +292,18 @@ def _from_folder(folder):
         raise _damaged(Path(folder) / "config.json", error) from error
 
 def pretrained_vocoder(source=WEIGHTS):
-    "The vocoder of a model folder and the mel transform that it was made for: those of the package by default."
+    """The vocoder of a model folder and the mel transform that it was made for: those of the package by
+    default."""
     return load_part(source, "vocoder"), load_part(source, "mel")
 
 # %% ../nbs/31_pipeline.ipynb #556b8e78
 @patch(cls_method=True)
 def from_pretrained(cls: Msanii, source=None, device=None, revision=None):
-    """Load a model from `source`: None for the weights in the package, a folder, or a Hugging Face Hub id (owner/name).
+    """Load a model from `source`: None for the weights in the package, a folder, or a Hugging Face Hub id
+    (owner/name).
 
-    device: where to put it, a GPU if there is one by default. revision: of the Hub's repository. InputError if there is none."""
+    device: where to put it, a GPU if there is one by default. revision: of the Hub's repository. InputError
+    if there is none."""
     if source is None: folder = WEIGHTS
     elif Path(source).is_dir(): folder = Path(source)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)): folder = _from_hub(source, revision)
@@ -281,14 +317,17 @@ def _from_hub(source, revision):
     try: return Path(snapshot_download(str(source), revision=revision, allow_patterns=FILES))
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
-        raise InputError(f"{source} is no folder here, and could not be had from the Hugging Face Hub ({words})") from error
+        raise InputError(
+            f"{source} is no folder here, and could not be had from the Hugging Face Hub ({words})"
+        ) from error
 
 # %% ../nbs/31_pipeline.ipynb #efb94d35
 @patch
 def fingerprint(self: Msanii):
     "A SHA-256 of all weights and settings of the model, 64 hexadecimal digits."
     digest = hashlib.sha256(json.dumps(asdict(self.settings)).encode())
-    if self.condition not in (Condition(), SCORE_AND_CONTEXT): digest.update(json.dumps(self.condition.settings()).encode())
+    if self.condition not in (Condition(), SCORE_AND_CONTEXT):
+        digest.update(json.dumps(self.condition.settings()).encode())
     for part in self.parts.values():
         for name, value in part.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -309,7 +348,8 @@ def card(self: Msanii):
 
 @patch
 def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
-    """Upload the model to `repo_id` (owner/name) on the Hugging Face Hub, made if need be. Returns its address.
+    """Upload the model to `repo_id` (owner/name) on the Hugging Face Hub, made if need be. Returns its
+    address.
 
     Needs a token or `hf auth login`. The card becomes the repository's README.md, where there is none."""
     api = HfApi(token=token)
@@ -317,4 +357,6 @@ def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
     with tempfile.TemporaryDirectory() as folder:
         self.save_pretrained(folder, half=half)
         if not api.file_exists(repo_id, "README.md"): (Path(folder) / "README.md").write_text(self.card())
-        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with msanii"))
+        return str(
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with msanii")
+        )

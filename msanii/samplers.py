@@ -17,10 +17,12 @@ from .diffusion import q_posterior, q_sample, to_eps, to_x0
 
 # %% ../nbs/11_samplers.ipynb #dda3b913
 class Denoiser:
-    r"""A network wrapped once: denoiser(x, t) is its guess of the clean data, $\hat x_0$ (b, ...), for x_t (b, ...) and an int t.
+    r"""A network wrapped once: denoiser(x, t) is its guess of the clean data, $\hat x_0$ (b, ...), for x_t
+    (b, ...) and an int t.
 
-    network: any callable, network(x_t, t) with t (b,) integers, or network(x_t, t, cond) where there is a cond (b, c, d, frames).
-    objective: what it predicts (epsilon, x0 or v). ValueError for another objective, or an output of another shape than x_t."""
+    network: any callable, network(x_t, t) with t (b,) integers, or network(x_t, t, cond) where there is a
+    cond (b, c, d, frames). objective: what it predicts (epsilon, x0 or v). ValueError for another objective,
+    or an output of another shape than x_t."""
     def __init__(self, network, schedule, objective="epsilon", cond=None):
         self.network, self.schedule, self.objective, self.cond = network, schedule, objective, cond
 
@@ -28,7 +30,10 @@ class Denoiser:
         times = torch.full((len(x),), t, device=x.device, dtype=torch.long)
         out = self.network(x, times) if self.cond is None else self.network(x, times, self.cond)
         if out.shape != x.shape:
-            raise ValueError(f"the model returned shape {tuple(out.shape)} for x of shape {tuple(x.shape)}: they must agree")
+            raise ValueError(
+                f"the model returned shape {tuple(out.shape)} for x of shape {tuple(x.shape)}: they must"
+                " agree"
+            )
         return to_x0(out.to(x.dtype), x, t, self.schedule, self.objective)
 
     def at(self, frames):
@@ -49,7 +54,9 @@ class Clipped(Around):
 def _first(strength, T):
     "The timestep at which a walk of this strength starts; -1 where nothing is to be done."
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}, but it must lie between 0 (leave as is) and 1 (start from noise)")
+        raise ValueError(
+            f"strength is {strength}, but it must lie between 0 (leave as is) and 1 (start from noise)"
+        )
     return round(T * strength) - 1
 
 def _count(steps, first):
@@ -59,7 +66,8 @@ def _count(steps, first):
 
 # %% ../nbs/11_samplers.ipynb #82982323
 def timesteps(steps, strength=1.0, T=1000):
-    """The timesteps to visit, a descending list of ints: at most `steps`, even from round(T * strength) - 1 down to 0.
+    """The timesteps to visit, a descending list of ints: at most `steps`, even from round(T * strength) - 1
+    down to 0.
 
     strength 1 starts from pure noise; strength 0 gives []. The first timestep does not depend on `steps`;
     a single step is the first alone. ValueError where steps < 1 or strength is not in [0, 1].
@@ -67,19 +75,23 @@ def timesteps(steps, strength=1.0, T=1000):
     first = _first(strength, T)
     gaps = _count(steps, first) - 1
     if gaps < 1: return [first][: gaps + 1]
-    return [(2 * first * i + gaps) // (2 * gaps) for i in reversed(range(gaps + 1))]  # first * i / gaps, rounded exactly
+    # first * i / gaps, rounded exactly
+    return [(2 * first * i + gaps) // (2 * gaps) for i in reversed(range(gaps + 1))]
 
 # %% ../nbs/11_samplers.ipynb #45578836
 def noise(shape, generator=None, device=None, dtype=None):
-    """Standard normal noise of `shape` (b, ...), drawn item by item on the CPU as float32, then moved to `device` and `dtype`.
+    """Standard normal noise of `shape` (b, ...), drawn item by item on the CPU as float32, then moved to
+    `device` and `dtype`.
 
-    generator: None (torch's global one), a CPU torch.Generator, or a list of b of them; with a list an item's noise does
-    not depend on the rest of its batch. ValueError on another kind of generator, on another device, or another number.
-    """
+    generator: None (torch's global one), a CPU torch.Generator, or a list of b of them; with a list an item's
+    noise does not depend on the rest of its batch. ValueError on another kind of generator, on another
+    device, or another number."""
     many = isinstance(generator, (list, tuple))
     generators = list(generator) if many else [generator] * shape[0]
     if len(generators) != shape[0]:
-        raise ValueError(f"there are {len(generators)} generators for {shape[0]} items: pass one for all, or one an item")
+        raise ValueError(
+            f"there are {len(generators)} generators for {shape[0]} items: pass one for all, or one an item"
+        )
     for g in generators: _check_generator(g)
     z = [torch.randn(tuple(shape[1:]), generator=g) for g in generators]
     return (torch.stack(z) if z else torch.zeros(tuple(shape))).to(device=device, dtype=dtype)
@@ -89,29 +101,37 @@ def _check_generator(g):
     if not isinstance(g, torch.Generator):
         raise ValueError(f"a generator is {g!r}, but it must be a torch.Generator (or None)")
     if g.device.type != "cpu":
-        raise ValueError(f"a generator lives on {g.device}: make it with torch.Generator(), so that any device gets the same noise")
+        raise ValueError(
+            f"a generator lives on {g.device}: make it with torch.Generator(), so that any device gets the"
+            " same noise"
+        )
 
 # %% ../nbs/11_samplers.ipynb #4a2f8bf0
 def _pairs(x, timesteps, schedule):
     "Consecutive timesteps (t, s), the last one down to clean data, s = -1."
     if x.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"x has dtype {x.dtype}: pass float32, and let the model itself work in half precision")
+        raise ValueError(
+            f"x has dtype {x.dtype}: pass float32, and let the model itself work in half precision"
+        )
     ts = [operator.index(t) for t in timesteps]
     if any(t <= s for t, s in zip(ts, ts[1:])):
         raise ValueError(f"timesteps are {ts}, but they must descend without repeats")
     if ts and not (0 <= ts[-1] and ts[0] < schedule.T):
-        raise ValueError(f"timesteps run from {ts[0]} to {ts[-1]}, but this schedule has 0 to {schedule.T - 1}")
+        raise ValueError(
+            f"timesteps run from {ts[0]} to {ts[-1]}, but this schedule has 0 to {schedule.T - 1}"
+        )
     return list(zip(ts, ts[1:] + [-1]))
 
 # %% ../nbs/11_samplers.ipynb #fc49ac67
 @torch.no_grad()
 def ddpm(denoiser, x, timesteps, generator=None, callback=None):
-    """Ancestral sampling: from x (b, ...) at timesteps[0] to clean data x_0 (b, ...). Ho et al. (2020), algorithm 2.
+    """Ancestral sampling: from x (b, ...) at timesteps[0] to clean data x_0 (b, ...). Ho et al. (2020),
+    algorithm 2.
 
     denoiser(x_t, t) -> x_0, with its `schedule`. Each step draws from the posterior q(x_s | x_t, x_0) between
-    neighbouring timesteps. generator as in `noise`. callback(i, t, x, x0) follows step i, with the new x and the x_0
-    guessed at t. No timesteps: x itself. ValueError on timesteps that do not descend within the schedule, or half precision.
-    """
+    neighbouring timesteps. generator as in `noise`. callback(i, t, x, x0) follows step i, with the new x and
+    the x_0 guessed at t. No timesteps: x itself. ValueError on timesteps that do not descend within the
+    schedule, or half precision."""
     for i, (t, s) in enumerate(_pairs(x, timesteps, denoiser.schedule)):
         x0 = denoiser(x, t)
         x, variance = q_posterior(x0, x, t, denoiser.schedule, s)
@@ -124,10 +144,11 @@ def ddpm(denoiser, x, timesteps, generator=None, callback=None):
 def ddim(denoiser, x, timesteps, generator=None, callback=None, eta=0.0):
     """DDIM: from x (b, ...) at timesteps[0] to clean data x_0 (b, ...). Song et al. (2021), equation 12.
 
-    eta 0 is deterministic, eta 1 is `ddpm`, values between add part of the fresh noise. The direction of the noise
-    follows from the guess, so that both tell one story. The rest as in `ddpm`; ValueError also where eta is not in [0, 1].
-    """
-    if not 0 <= eta <= 1: raise ValueError(f"eta is {eta}, but it must lie between 0 (deterministic) and 1 (as DDPM)")
+    eta 0 is deterministic, eta 1 is `ddpm`, values between add part of the fresh noise. The direction of the
+    noise follows from the guess, so that both tell one story. The rest as in `ddpm`; ValueError also where
+    eta is not in [0, 1]."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}, but it must lie between 0 (deterministic) and 1 (as DDPM)")
     schedule = denoiser.schedule
     for i, (t, s) in enumerate(_pairs(x, timesteps, schedule)):
         x0 = denoiser(x, t)
@@ -141,11 +162,11 @@ def ddim(denoiser, x, timesteps, generator=None, callback=None, eta=0.0):
 # %% ../nbs/11_samplers.ipynb #81fc2193
 @torch.no_grad()
 def dpm_solver(denoiser, x, timesteps, generator=None, callback=None):
-    """DPM-Solver++ (2M): from x (b, ...) at timesteps[0] to clean data x_0 (b, ...). Lu et al. (2022), algorithm 2.
+    """DPM-Solver++ (2M): from x (b, ...) at timesteps[0] to clean data x_0 (b, ...). Lu et al. (2022),
+    algorithm 2.
 
-    Deterministic, second order, one guess a step; the first step and the last, to clean data, are of first order.
-    `lu_timesteps` suits it best. generator is not used. The rest as in `ddpm`.
-    """
+    Deterministic, second order, one guess a step; the first step and the last, to clean data, are of first
+    order. `lu_timesteps` suits it best. generator is not used. The rest as in `ddpm`."""
     schedule, before = denoiser.schedule, None
     for i, (t, s) in enumerate(_pairs(x, timesteps, schedule)):
         x0 = denoiser(x, t)
@@ -159,15 +180,17 @@ def dpm_solver(denoiser, x, timesteps, generator=None, callback=None):
 
 # %% ../nbs/11_samplers.ipynb #a2b81680
 def lu_timesteps(steps, schedule, strength=1.0):
-    r"""As `timesteps`, but evenly spaced in $\lambda_t = \log(\alpha_t / \sigma_t)$: Lu et al. (2022), the spacing of DPM-Solver.
+    r"""As `timesteps`, but evenly spaced in $\lambda_t = \log(\alpha_t / \sigma_t)$: Lu et al. (2022), the
+    spacing of DPM-Solver.
 
-    Points that round to the same t are kept once, so that fewer than `steps` can remain. ValueError as in `timesteps`.
-    """
+    Points that round to the same t are kept once, so that fewer than `steps` can remain. ValueError as in
+    `timesteps`."""
     first = _first(strength, schedule.T)
     n = _count(steps, first)
     if n < 2: return [first][:n]
     lam = schedule.lam(torch.arange(first + 1)).numpy()
-    last = first - int(np.isneginf(lam[first]))  # where alpha is 0, lambda is infinite: space the others without it
+    # where alpha is 0, lambda is infinite: space the others without it
+    last = first - int(np.isneginf(lam[first]))
     wanted = np.linspace(lam[0], lam[last], n - (first - last))
     kept = np.interp(wanted, lam[last::-1], np.arange(last, -1, -1))
     return sorted({first, *(round(t) for t in kept)}, reverse=True)
@@ -178,7 +201,8 @@ def even_timesteps(steps, schedule, strength=1.0):
     return timesteps(steps, strength, schedule.T)
 
 class Sampler(NamedTuple):
-    "A walk(denoiser, x, timesteps, generator, callback) -> x_0, and its spacing(steps, schedule, strength) -> timesteps."
+    """A walk(denoiser, x, timesteps, generator, callback) -> x_0, and its spacing(steps, schedule, strength)
+    -> timesteps."""
     walk: Callable
     spacing: Callable = even_timesteps
 
@@ -187,7 +211,8 @@ SAMPLERS = {"ddpm": Sampler(ddpm), "ddim": Sampler(ddim), "dpm": Sampler(dpm_sol
 # %% ../nbs/11_samplers.ipynb #f76d06de
 @torch.no_grad()
 def invert(denoiser, x, timesteps, generator=None, callback=None):
-    """DDIM inversion: from x (b, ...) at timesteps[-1] up to timesteps[0], along a descending list. Song et al. (2021), section 4.3.
+    """DDIM inversion: from x (b, ...) at timesteps[-1] up to timesteps[0], along a descending list. Song et
+    al. (2021), section 4.3.
 
     x may be clean data where timesteps[-1] is 0. generator is not used; callback and errors as in `ddpm`."""
     up = [t for t, _ in _pairs(x, timesteps, denoiser.schedule)][::-1]

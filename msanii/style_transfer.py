@@ -21,7 +21,8 @@ from .walk import Parameter, Walk, check_length, each_item
 
 # %% ../nbs/43_style_transfer.ipynb #633399c8
 def left_out(walk, x0, t):
-    "What the network leaves out of a clean mel x0 (1, c, f, t), as far as noise at timestep `t` would leave it there. One pass."
+    """What the network leaves out of a clean mel x0 (1, c, f, t), as far as noise at timestep `t` would leave
+    it there. One pass."""
     missing, schedule = x0 - walk.denoiser()(x0, 0), walk.m.schedule
     error, noise_to_song = missing.square().mean(), (schedule.sigma(t, x0) / schedule.alpha(t, x0)) ** 2
     return missing * error / (error + noise_to_song)
@@ -32,7 +33,8 @@ def renoise(walk, x0, ts, generator, blend=lambda eps: eps):
 
     generator: of the noise. blend: what is to become of the noise before it is used."""
     t, multiple, schedule = x0.shape[-1], walk.m.unet.multiple, walk.m.schedule
-    x0 = x0[..., mirror(t, -(-t // multiple) * multiple).to(x0.device)]  # fresh noise for the frames that pad it
+    # fresh noise for the frames that pad it
+    x0 = x0[..., mirror(t, -(-t // multiple) * multiple).to(x0.device)]
     x = q_sample(x0, ts[0], blend(noise(x0.shape, [generator], x0.device)), schedule)
     x = walk.down(x, ts, [generator])
     return (x + left_out(walk, x0, ts[0])).clamp(-1, 1)[..., :t]
@@ -42,21 +44,23 @@ STRENGTH = Parameter("strength", "0 returns the music, 1 forgets it", 0.5, low=0
 
 @patch
 @torch.no_grad()
-def style_transfer(self: Msanii,
-                   waveform,        # (c, n) or (b, c, n), of any length
-                   strength=0.5,    # from 0, to the mel and back, to 1, a sample that knows nothing of the waveform
-                   steps=None,      # network passes; the model's if None
-                   seed=0,          # of the first item, the next has seed + 1 and so on; or a list
-                   sampler=None,    # ddpm, ddim or dpm; the model's if None
-                   window=None,     # seconds that the network hears at once
-                   progress=True,   # show a bar
-                   callback=None,   # callback(i, t, x, x0) follows each step
-                  ):
-    """A version of a waveform, the less like it the higher the strength: noised, then denoised (SDEdit, Meng et al. 2021).
+def style_transfer(
+    self: Msanii,
+    waveform,  # (c, n) or (b, c, n), of any length
+    strength=0.5,  # from 0, to the mel and back, to 1, a sample that knows nothing of the waveform
+    steps=None,  # network passes; the model's if None
+    seed=0,  # of the first item, the next has seed + 1 and so on; or a list
+    sampler=None,  # ddpm, ddim or dpm; the model's if None
+    window=None,  # seconds that the network hears at once
+    progress=True,  # show a bar
+    callback=None,  # callback(i, t, x, x0) follows each step
+):
+    """A version of a waveform, the less like it the higher the strength: noised, then denoised (SDEdit, Meng
+    et al. 2021).
 
-    The walk begins at t = round(T * strength) - 1, whatever `steps` is. What the network leaves out of a clean song is given
-    back near 0 (`left_out`). Returns the same shape at the same loudness (root mean square), on the model's device.
-    InputError for arguments that cannot be."""
+    The walk begins at t = round(T * strength) - 1, whatever `steps` is. What the network leaves out of a
+    clean song is given back near 0 (`left_out`). Returns the same shape at the same loudness (root mean
+    square), on the model's device. InputError for arguments that cannot be."""
     waveform, strength = check_waveform(waveform).to(self.device), STRENGTH.check(strength)
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
     walk = Walk(self, steps, sampler, window=window, progress=progress, callback=callback)
@@ -64,7 +68,9 @@ def style_transfer(self: Msanii,
 
     def edit(item, seed):
         x = encode_long(self, familiar_gain(item) * item, walk.frames)
-        if ts: x = renoise(walk, x.clamp(-1, 1), ts, torch.Generator().manual_seed(seed))
+        if ts:
+            x = renoise(walk, x.clamp(-1, 1), ts, torch.Generator().manual_seed(seed))
         peak = 1.0 if item.abs().max() <= 1 else math.inf  # what fits into a file still does afterwards
         return with_level(decode_long(self, x, item.shape[-1], seed), rms(item), peak)
+
     return each_item(waveform, seed, edit)

@@ -28,13 +28,18 @@ from .walk import GUIDANCE, SECOND, SEED, STEPS, Parameter, memory
 
 # %% ../nbs/49_tasks.ipynb #d6302674
 def load_sound(file):
-    "A sound file as a waveform (2, n) at 44.1 kHz. InputError if it cannot be read, or lasts longer than the memory holds."
+    """A sound file as a waveform (2, n) at 44.1 kHz. InputError if it cannot be read, or lasts longer than
+    the memory holds."""
     seconds, most = audio_info(file).seconds, memory(torch.device("cpu")) / SECOND
-    if seconds > most: raise InputError(f"{file} lasts {seconds:.0f} s: the memory of this machine holds {most:.0f} s; cut it into pieces")
+    if seconds > most:
+        raise InputError(
+            f"{file} lasts {seconds:.0f} s: the memory of this machine holds {most:.0f} s; cut it into pieces"
+        )
     return load_audio(file)
 
 def load_heard(file):
-    "`load_sound`, with a warning about a file that is not stereo, so that nobody takes two equal channels for more than they are."
+    """`load_sound`, with a warning about a file that is not stereo, so that nobody takes two equal channels
+    for more than they are."""
     waveform, channels = load_sound(file), audio_info(file).channels
     if channels != 2:
         how = "is mono: its channel" if channels == 1 else f"has {channels} channels: their mean"
@@ -59,7 +64,9 @@ class Spans(Parameter):
         try: return [tuple(float(end) for end in self._ends(span)) for span in value]
         except (TypeError, ValueError):
             typed = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            raise InputError(f"{name or self.name} is {typed}: give spans in seconds such as 3-5 12.5-14") from None
+            raise InputError(
+                f"{name or self.name} is {typed}: give spans in seconds such as 3-5 12.5-14"
+            ) from None
 
     def _ends(self, span):
         start, end = span.split("-") if isinstance(span, str) else span
@@ -83,7 +90,8 @@ WHOLE_SCORE = ScoreFile("score", "a MIDI file of the whole result, if the networ
 class Task:
     "What there is to say of a task."
     about: str             # one line
-    function: Callable     # function(m, *inputs, **settings) -> waveform, with progress and callback among the settings
+    # function(m, *inputs, **settings) -> waveform, with progress and callback among the settings
+    function: Callable
     inputs: tuple = ()     # `Input`s
     parameters: tuple = () # `Parameter`s, the settings by their names
     said: str = "{}"       # of a result: the files in brackets, settings by name
@@ -91,17 +99,24 @@ class Task:
     examples: tuple = ()   # lines for a shell
 
     def check(self, settings, mark=""):
-        "The settings, each checked by its parameter; None for the default. mark: before their names in an error, such as --."
+        """The settings, each checked by its parameter; None for the default. mark: before their names in an
+        error, such as --."""
         known = {p.name: p for p in self.parameters}
         for name in settings:
-            if name not in known: raise InputError(f"there is no setting {name!r}: choose among {', '.join(known)}")
+            if name not in known:
+                raise InputError(f"there is no setting {name!r}: choose among {', '.join(known)}")
         found = {p.name: settings.get(p.name, p.default) for p in self.parameters}
         named = lambda p: p.name if isinstance(p, Spans) else mark + p.name
-        return {name: None if value is None else known[name].check(value, named(known[name])) for name, value in found.items()}
+        return {
+            name: None if value is None else known[name].check(value, named(known[name]))
+            for name, value in found.items()
+        }
 
     def words(self, files, settings):
         "What to say of a result."
-        return self.said.format(*map(str, files), **{k: typed(v) if isinstance(v, list) else v for k, v in settings.items()})
+        return self.said.format(
+            *map(str, files), **{k: typed(v) if isinstance(v, list) else v for k, v in settings.items()}
+        )
 
 # %% ../nbs/49_tasks.ipynb #2d088b79
 def one_sample(m, **settings):
@@ -112,37 +127,78 @@ WALK = (SEED, STEPS)
 
 TASKS = {
     "sample": Task(
-        "Synthesise music from noise.", one_sample, (), (SECONDS, *WALK), "from noise",
-        examples=("msanii sample --seconds 60 --seed 7 --out piece.flac",
-                  "msanii sample --batch 3                                  # sample-0.wav, sample-1.wav, sample-2.wav")),
+        "Synthesise music from noise.",
+        one_sample,
+        (),
+        (SECONDS, *WALK),
+        "from noise",
+        examples=(
+            "msanii sample --seconds 60 --seed 7 --out piece.flac",
+            (
+                "msanii sample --batch 3                                  # sample-0.wav, sample-1.wav,"
+                " sample-2.wav"
+            ),
+        ),
+    ),
     "render": Task(
-        "Play scores: MIDI files to sound.", Msanii.render,
-        (Input("scores", "score", "MIDI files, one or more", many=True),), (*WALK, GUIDANCE), "{} played", ("score",),
-        ("msanii render song.mid --out song.mp3",
-         "msanii render *.mid --out played/new.flac                 # played/new-a.flac from a.mid, and so on")),
+        "Play scores: MIDI files to sound.",
+        Msanii.render,
+        (Input("scores", "score", "MIDI files, one or more", many=True),),
+        (*WALK, GUIDANCE),
+        "{} played",
+        ("score",),
+        (
+            "msanii render song.mid --out song.mp3",
+            (
+                "msanii render *.mid --out played/new.flac                 # played/new-a.flac from a.mid,"
+                " and so on"
+            ),
+        ),
+    ),
     "style-transfer": Task(
-        "Make versions of pieces: noise them up to a strength, and denoise them.", Msanii.style_transfer,
-        (Input("files", "audio", "the audio to start from, one or more files", many=True),), (STRENGTH, *WALK),
+        "Make versions of pieces: noise them up to a strength, and denoise them.",
+        Msanii.style_transfer,
+        (Input("files", "audio", "the audio to start from, one or more files", many=True),),
+        (STRENGTH, *WALK),
         "{} at strength {strength:g}",
-        examples=("msanii style-transfer song.mp3 --strength 0.3",
-                  "msanii style-transfer a.wav b.wav --out new.wav           # new-a.wav, new-b.wav")),
+        examples=(
+            "msanii style-transfer song.mp3 --strength 0.3",
+            "msanii style-transfer a.wav b.wav --out new.wav           # new-a.wav, new-b.wav",
+        ),
+    ),
     "interpolate": Task(
-        "Make a piece that lies between two.", Msanii.interpolate,
+        "Make a piece that lies between two.",
+        Msanii.interpolate,
         (Input("a", "audio", "the audio of one piece"), Input("b", "audio", "the audio of the other")),
-        (RATIO, STRENGTH, *WALK), "{ratio:g} of the way from {} to {} at strength {strength:g}",
-        examples=("msanii interpolate first.wav second.wav --ratio 0.25",
-                  "msanii interpolate first.wav second.wav --strength 0.8 --out between.flac")),
+        (RATIO, STRENGTH, *WALK),
+        "{ratio:g} of the way from {} to {} at strength {strength:g}",
+        examples=(
+            "msanii interpolate first.wav second.wav --ratio 0.25",
+            "msanii interpolate first.wav second.wav --strength 0.8 --out between.flac",
+        ),
+    ),
     "inpaint": Task(
-        "Make parts of a piece anew, and leave all else as it is.", Msanii.inpaint,
-        (Input("file", "audio", "the audio to mend"),), (SPANS, HOLE_SCORE, METHOD, *WALK), "{} with {spans} s made anew",
-        examples=("msanii inpaint song.mp3 3-5 12.5-14",
-                  "msanii inpaint song.mp3 3-5 --score song.mid --out mended.flac")),
+        "Make parts of a piece anew, and leave all else as it is.",
+        Msanii.inpaint,
+        (Input("file", "audio", "the audio to mend"),),
+        (SPANS, HOLE_SCORE, METHOD, *WALK),
+        "{} with {spans} s made anew",
+        examples=(
+            "msanii inpaint song.mp3 3-5 12.5-14",
+            "msanii inpaint song.mp3 3-5 --score song.mid --out mended.flac",
+        ),
+    ),
     "outpaint": Task(
-        "Continue pieces at their end or before their beginning.", Msanii.outpaint,
+        "Continue pieces at their end or before their beginning.",
+        Msanii.outpaint,
         (Input("files", "audio", "the audio to continue, one or more files", many=True),),
-        (MORE_SECONDS, SIDE, WHOLE_SCORE, METHOD, *WALK), "{} continued by {seconds:g} s ({side})",
-        examples=("msanii outpaint song.mp3 --seconds 20",
-                  "msanii outpaint *.wav --side both --out longer.wav        # longer-a.wav from a.wav, and so on")),
+        (MORE_SECONDS, SIDE, WHOLE_SCORE, METHOD, *WALK),
+        "{} continued by {seconds:g} s ({side})",
+        examples=(
+            "msanii outpaint song.mp3 --seconds 20",
+            "msanii outpaint *.wav --side both --out longer.wav        # longer-a.wav from a.wav, and so on",
+        ),
+    ),
 }
 
 # %% ../nbs/49_tasks.ipynb #6fbd55a8
@@ -153,12 +209,18 @@ def tasks(m):
 def perform(m, name, files=(), callback=None, progress=False, **settings):
     """Do a task of `TASKS` with a model: waveform (2, n), float32, on the CPU.
 
-    files: paths, one for each input of the task. callback(i, t, x, x0) follows each step. InputError for what cannot be."""
-    if name not in tasks(m): raise InputError(f"task {name!r} is not among those of this model; choose one of {', '.join(tasks(m))}")
+    files: paths, one for each input of the task. callback(i, t, x, x0) follows each step. InputError for what
+    cannot be."""
+    if name not in tasks(m):
+        raise InputError(
+            f"task {name!r} is not among those of this model; choose one of {', '.join(tasks(m))}"
+        )
     task = TASKS[name]
     if len(files) != len(task.inputs) or None in files:
         kinds = [i.kind for i in task.inputs]
-        raise InputError(f"{name} takes {len(kinds)} file{'s' * (len(kinds) > 1)}: choose or upload {' and '.join(kinds)}")
+        raise InputError(
+            f"{name} takes {len(kinds)} file{'s' * (len(kinds) > 1)}: choose or upload {' and '.join(kinds)}"
+        )
     settings = task.check(settings)
     inputs = [READERS[i.kind](file) for i, file in zip(task.inputs, files)]
     waveform = task.function(m, *inputs, progress=progress, callback=callback, **settings)

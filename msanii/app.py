@@ -278,11 +278,11 @@ def corpus(
 
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
-    from msanii.training import RECIPES, Recipe
+    from msanii.training import RECIPES
     if network not in RECIPES: raise InputError(f"there is nothing called {network!r} to train: give vocoder or unet")
     known = RECIPES[network]
     if config not in known and not Path(config).is_file(): raise InputError(f"--config is {config!r}: give {', '.join(known)}, or a json file such as --show prints")
-    recipe = known[config] if config in known else Recipe.from_file(config)
+    recipe = known[config] if config in known else type(known["small"]).from_file(config)
     return replace(recipe, steps=steps) if steps else recipe
 
 def _check_corpus(folder):
@@ -307,12 +307,13 @@ def train(
     show: bool = False,     # print the recipe as json, and do nothing
 ):
     "Train a network; call it again to go on after an interruption. Under accelerate launch or torchrun, on many GPUs."
-    from msanii.training import _processes, corpus_mel, train_unet, train_vocoder  # here, since who renders a file need not have what training needs
+    from msanii.condition import Condition
+    from msanii.training import corpus_mel, processes, train_unet, train_vocoder  # here, since who renders a file need not have what training needs
     recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
     if show: return print(json.dumps(asdict(recipe), indent=1))
     for folder in corpora: _check_corpus(folder)  # before anything is written
     init = init and _weights(init, network)
-    state, fresh = _processes(), not (out / "config.json").exists()
+    state, fresh = processes(), not (out / "config.json").exists()
     state.wait_for_everyone()
     if fresh and network == "unet" and state.is_main_process: save_part(out, "vocoder", *pretrained_vocoder())  # the U-Net learns for this one
     state.wait_for_everyone()
@@ -321,7 +322,8 @@ def train(
     trained, mel, history = learn(corpora, recipe, mel=mel, init=init, folder=out / "training" / network, num_workers=workers)
     if not state.is_main_process: return None
     settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=(recipe.frames - 1) * mel.hop / mel.sample_rate) if network == "unet" else {}
-    save_part(out, network, trained, mel.cpu(), settings)
+    condition = Condition(recipe.condition) if network == "unet" else None
+    save_part(out, network, trained, mel.cpu(), settings, condition=condition)
     with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)))
     valid = [h["valid"] for h in history if "valid" in h]
     print(f"{out}: {network}, {history[-1]['step']} steps" + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""))

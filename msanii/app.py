@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
+from .condition import Condition
 from .corpus import corpus_about, corpus_split, render_corpus
 from .evaluation import evaluate
 from .mel import magnitude
@@ -296,35 +297,43 @@ def corpus(
 
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
-    from msanii.training import RECIPES, Recipe
+    from msanii.training import RECIPES
     if network not in RECIPES:
-        raise InputError(f"there is nothing called {network!r} to train: give vocoder or unet")
+        raise InputError(f"there is nothing called {network!r} to train: give {' or '.join(RECIPES)}")
     known = RECIPES[network]
     if config not in known and not Path(config).is_file():
-        raise InputError(
-            f"--config is {config!r}: give {', '.join(known)}, or a json file such as --show prints"
-        )
-    recipe = known[config] if config in known else Recipe.from_file(config)
+        names = ", ".join(known)
+        raise InputError(f"--config is {config!r}: give {names}, or a json file such as --show prints")
+    recipe = known[config] if config in known else type(known["small"]).from_file(config)
     return replace(recipe, steps=steps) if steps else recipe
 
 def _check_corpus(folder):
-    "`InputError` if there is no corpus in a folder, or a song of it is missing."
+    "InputError if there is no corpus in a folder, or a song of it is missing."
     for number in (number for part in SPLITS for number in corpus_split(folder, part)):
         if not (Path(folder) / f"{number:03d}.npy").is_file():
             raise InputError(
-                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` once more"
-                " to make it"
+                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` once more to make it"
             )
 
 def _weights(folder, network):
     "The weights of one network of a model folder."
     path = Path(folder) / f"{network}.safetensors"
-    try:
-        return load_file(path)
+    try: return load_file(path)
     except Exception as error:
         raise InputError(
             f"{path} cannot be loaded: give to --init a folder that `msanii train` has written ({error})"
         ) from error
+
+def _save_trained(out, network, trained, mel, recipe, history, corpora):
+    "Put a trained network into a model's folder, with what its use depends on, and its history."
+    about = {}
+    if network == "unet":
+        window = (recipe.frames - 1) * mel.hop / mel.sample_rate
+        settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=window)
+        about = dict(settings=settings, condition=Condition(recipe.condition))
+    save_part(out, network, trained, mel.cpu(), **about)
+    record = dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)
+    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(record))
 
 def train(
     network: str,           # vocoder or unet
@@ -336,59 +345,28 @@ def train(
     workers: int = 0,       # processes that read ahead
     show: bool = False,     # print the recipe as json, and do nothing
 ):
-    """Train a network; call it again to go on after an interruption. Under accelerate launch or torchrun, on
-    many GPUs."""
+    "Train a network; call it again to go on after an interruption. On many GPUs under accelerate launch or torchrun."
     # here, since who renders a file need not have what training needs
-    from msanii.training import _processes, corpus_mel, train_unet, train_vocoder
+    from msanii.training import corpus_mel, processes, train_unet, train_vocoder
     recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
     if show: return print(json.dumps(asdict(recipe), indent=1))
     for folder in corpora: _check_corpus(folder)  # before anything is written
-    init = init and _weights(init, network)
-    state, fresh = _processes(), not (out / "config.json").exists()
+    how = dict(init=init and _weights(init, network), folder=out / "training" / network, num_workers=workers)
+    state, fresh = processes(), not (out / "config.json").exists()
     state.wait_for_everyone()
     # the U-Net learns for this one
     if fresh and network == "unet" and state.is_main_process: save_part(out, "vocoder", *pretrained_vocoder())
     state.wait_for_everyone()
     mel = load_part(out, "mel") if (out / "config.json").exists() else corpus_mel(corpora)
     learn = train_vocoder if network == "vocoder" else train_unet
-    trained, mel, history = learn(
-        corpora, recipe, mel=mel, init=init, folder=out / "training" / network, num_workers=workers
-    )
+    trained, mel, history = learn(corpora, recipe, mel=mel, **how)
     if not state.is_main_process: return None
-    settings = (
-        dict(
-            schedule=recipe.schedule,
-            objective=recipe.objective,
-            window=(recipe.frames - 1) * mel.hop / mel.sample_rate,
-        )
-        if network == "unet"
-        else {}
-    )
-    save_part(out, network, trained, mel.cpu(), settings)
-    with replacing(out / f"{network}.history.json") as temporary:
-        temporary.write_text(
-            json.dumps(
-                dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)
-            )
-        )
-    valid = [h["valid"] for h in history if "valid" in h]
-    print(
-        f"{out}: {network}, {history[-1]['step']} steps"
-        + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else "")
-    )
-    return dict(
-        files=[
-            dict(file=str(out / name))
-            for name in (
-                "config.json",
-                f"{network}.safetensors",
-                "mel.safetensors",
-                f"{network}.history.json",
-            )
-        ],
-        steps=history[-1]["step"],
-        validation=valid,
-    )
+    _save_trained(out, network, trained, mel, recipe, history, corpora)
+    valid, steps = [h["valid"] for h in history if "valid" in h], history[-1]["step"]
+    fell = f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""
+    print(f"{out}: {network}, {steps} steps{fell}")
+    names = ("config.json", f"{network}.safetensors", "mel.safetensors", f"{network}.history.json")
+    return dict(files=[dict(file=str(out / name)) for name in names], steps=steps, validation=valid)
 
 # %% ../nbs/74_app.ipynb #123bfe2f
 def app(

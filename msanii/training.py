@@ -28,10 +28,9 @@ from IPython.display import display
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchaudio.functional import resample
 from tqdm.auto import tqdm
 
-from .audio import InputError, replacing
+from .audio import InputError, replacing, resample
 from .diffusion import Schedule, diffusion_loss
 from .losses import log_magnitude, spectral_convergence
 from .mel import MelTransform, griffin_lim, magnitude
@@ -56,8 +55,9 @@ def gains(index, decibels, seed=0):
     return torch.stack([10 ** ((low + (high - low) * torch.rand((), generator=g)) / 20) for g in gens]).to(index.device)
 
 def retuned(waveform, index, share, seed=0):
-    """Windows (b, c, n) -> (b, c, about 0.97 n), each with probability `share` up to half a semitone higher or lower, and faster or slower, from
-    `seed` and its number in `index` (b,) alone; the others are only cut, to the length that the fastest have left."""
+    """Windows (b, c, n) -> (b, c, about 0.97 n), each with probability `share` up to half a semitone higher or lower,
+    and faster or slower, from `seed` and its number in `index` (b,) alone; the others are only cut, to the length that
+    the fastest have left."""
     out, n = [], waveform.shape[-1] * 200 // 206
     for x, i in zip(waveform, index.tolist()):
         g = torch.Generator().manual_seed(seed * 2**32 + i + 2**30)

@@ -31,10 +31,9 @@ from IPython.display import display
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchaudio.functional import resample
 from tqdm.auto import tqdm
 
-from .audio import InputError
+from .audio import InputError, resample
 from .condition import SCORE_AND_CONTEXT, Condition
 from .corpus import Grid, Mixed, Windows, corpus_about, corpus_split
 from .diffusion import Schedule, diffusion_loss
@@ -62,8 +61,9 @@ def gains(index, decibels, seed=0):
     return torch.stack([10 ** (level / 20) for level in levels]).to(index.device)
 
 def retuned(waveform, index, share, seed=0):
-    """Windows (b, c, n) -> (b, c, about 0.97 n), each with probability `share` up to half a semitone higher or lower, and faster or slower, from
-    `seed` and its number in `index` (b,) alone; the others are only cut, to the length that the fastest have left."""
+    """Windows (b, c, n) -> (b, c, about 0.97 n), each with probability `share` up to half a semitone higher or lower,
+    and faster or slower, from `seed` and its number in `index` (b,) alone; the others are only cut, to the length that
+    the fastest have left."""
     out, n = [], waveform.shape[-1] * 200 // 206
     for x, i in zip(waveform, index.tolist()):
         g = torch.Generator().manual_seed(seed * 2**32 + i + 2**30)

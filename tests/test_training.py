@@ -222,6 +222,26 @@ def test_loss_that_stays_infinite_stops_the_run():
         run(replace(RECIPE, steps=30), loss=lambda model, batch: LOSS(model, batch) * math.inf)
 
 
+@pytest.mark.parametrize("hz", [200, 3000, 15_000])
+def test_retuned_is_the_tone_of_another_pitch(hz):
+    "What comes out is the tone sampled at other places, and says by its number alone by how much."
+    n, index = 44_100, torch.arange(12)
+    places = torch.arange(n, dtype=torch.float64)
+    tone = lambda t: torch.sin(2 * math.pi * hz / 44_100 * t).float()
+    out = training.retuned(tone(places).expand(12, 2, n), index, share=1)
+    assert out.shape == (12, 2, n * 200 // 206)
+    steps = []
+    for i in index.tolist():
+        wrong = lambda k: (out[i, 0] - tone(places[: out.shape[-1]] * (200 + k) / 200))[1000:-1000].abs().max()
+        errors = {k: wrong(k) for k in range(-6, 7)}
+        steps.append(min(errors, key=errors.get))
+        assert errors[steps[-1]] < 1e-3
+    g = [torch.Generator().manual_seed(i + 2**30) for i in index.tolist()]
+    assert steps == [int(torch.randint(-6, 7, (), generator=one)) for one in g] and len(set(steps)) > 5
+    again = training.retuned(tone(places).expand(2, 2, n), index[3:5], share=1)
+    assert torch.equal(again, out[3:5])
+
+
 def test_recipes():
     assert RECIPES["unet"]["paper"].lr == 2e-4 and RECIPES["vocoder"]["paper"].batch == 8
     assert paper_steps(501, 8192, 4) == 501 * math.ceil(63 * 3600 / (8191 * 1024 / 44100) / 4)

@@ -265,6 +265,7 @@ def corpus(
     out: str = "corpus",  # folder for the corpus, about 10 MB a minute
     songs: str = None,  # numbers such as 1-779,801, or train, validation, heldout; all otherwise
     programs: bool = False,  # play with other instruments, drawn song by song
+    instruments: str = None,  # of which set: random, keyboards, mallets, guitars, strings, brass or winds
     seconds: float = None,  # of each song, from a place drawn song by song; whole songs otherwise
     rests: bool = False,  # silence it for a moment here and there, drawn song by song
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
@@ -275,7 +276,7 @@ def corpus(
         Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     )
     folder = render_corpus(
-        source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
+        source, out, _numbers(songs, source), soundfont, instruments or programs, seconds, jobs, rests=rests
     )
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:

@@ -2,15 +2,16 @@
 import pytest
 import torch
 
+from msanii.condition import SCORE_AND_CONTEXT
 from msanii.pipeline import Msanii, Settings, pretrained_vocoder
-from msanii.unet import D_COND, UNet
+from msanii.unet import UNet
 
 
 def untrained(conditional=True, **settings):
     """A small U-Net with the vocoder and the mel of the package, the same weights at each call.
 
     conditional: whether it takes a score and a context; settings: what differs from these `Settings`."""
-    takes = dict(d_cond=D_COND, join=True) if conditional else {}
+    takes = dict(d_cond=SCORE_AND_CONTEXT.rows, join=True) if conditional else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, **takes)

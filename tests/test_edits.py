@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 from msanii.app import main
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.score import compose, render_score
-from msanii.style_transfer import familiar_gain, rms, with_level
+from msanii.long import familiar_gain, rms, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
 

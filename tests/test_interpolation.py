@@ -30,10 +30,10 @@ def test_ends_on_the_sphere(model, sampler):
 def test_silence_behind_a_song_does_not_raise_its_level(model, monkeypatch):
     "What the network is given in the first second does not depend on how much longer the other song is."
     starts = []
-    monkeypatch.setattr(model, "denoise", lambda x, ts, *args, **more: starts.append(x) or x, raising=False)
+    monkeypatch.setattr("msanii.walk.Walk.down", lambda self, x, ts, *args, **more: starts.append(x) or x)
     b = tone(330, 50_000, 0.03)
     for n in (50_000, 500_000): model.interpolate(torch.zeros(2, n), b, 0.5, 0.001, progress=False)
-    first, second = starts[::2]  # each is followed by the clean mixture, of which the network may leave something out
+    first, second = starts
     assert (first[..., :30] - second[..., :30]).abs().mean() < 0.02
 
 

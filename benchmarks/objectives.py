@@ -4,13 +4,12 @@ thing each, compared on validation songs.
 
     python benchmarks/objectives.py --corpus FOLDER [--steps 250] [--variants v x0 ...] [--out FOLDER]
 
-Each run is kept in `--out` as a json; the table is printed from all that are there: variants may run one
-by one. Their losses cannot be compared, being distances to different targets. Instead each prediction is
+Each run is kept under `--out` as a json, in a folder for this code, these steps and this corpus; the table is
+printed from all that are there: variants may run one by one. Their losses cannot be compared, being distances to different targets. Instead each prediction is
 made an x_0, and its mean distance to the true one is given, at fixed noise, averaged over five timesteps:
 with the score, with nothing, and inside the holes of a context. Then the mel L1 between windows rendered
 from their score in 20 steps of DDIM and the true ones, and how much they change from one frame to the
 next as a share of what the true ones do: below 1 is blurred, above 1 noisy."""
-import argparse
 import json
 import time
 from dataclasses import replace
@@ -20,11 +19,13 @@ import torch
 
 import msanii.unet
 from msanii.condition import SCORE_AND_CONTEXT, Condition
-from msanii.corpus import Grid, Windows, corpus_split
+from msanii.corpus import Grid, Windows, corpus_about, corpus_split
 from msanii.diffusion import Schedule, q_sample, target
 from msanii.samplers import Clipped, Denoiser, ddim, noise, timesteps
 from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
 from msanii.unet import UNet
+
+from about import about, arguments, head, key, row
 
 # the score no louder than its velocities; the context has this scale already
 QUIET = [dict(field, scale=1.0) for field in SCORE_AND_CONTEXT.settings()]
@@ -128,21 +129,23 @@ COLUMNS = {"steps": "{steps}", "x_0 with score": "{score:.4f}", "x_0 with nothin
 
 
 def main():
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = arguments(__doc__)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("outputs/objectives"))
     args = parser.parse_args()
-    paths = {name: args.out / f"{name.replace(', ', '-').replace(' ', '-')}.json" for name in VARIANTS}
+    top = args.out / key(__file__, steps=args.steps, corpus=corpus_about(args.corpus))
+    paths = {name: top / f"{name.replace(', ', '-').replace(' ', '-')}.json" for name in VARIANTS}
     for name in args.variants:
         if not paths[name].exists(): run(name, args, paths[name])
-    print(f"| what it predicts | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
-    row = " | ".join(["| {name}", *COLUMNS.values()]) + " |"
+    print(about(threads=args.threads), end="\n\n")
+    head("what it predicts", *COLUMNS)
     for name, path in paths.items():
-        if path.exists(): print(row.format(name=name, **json.loads(path.read_text())))
+        if not path.exists(): continue
+        found = json.loads(path.read_text())
+        row(name, *(cell.format(**found) for cell in COLUMNS.values()))
 
 
 if __name__ == "__main__": main()

@@ -276,7 +276,7 @@ def corpus(
         Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     )
     folder = render_corpus(
-        source, out, _numbers(songs, source), soundfont, instruments or programs, seconds, jobs, rests=rests
+        source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
     )
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:

@@ -21,7 +21,7 @@ from msanii.app import commands, main
 from msanii.audio import InputError, load_audio, save_audio
 from msanii.score import compose
 from msanii.studio import Studio, again, examples, records, serve
-from msanii.tasks import perform, sha256, tasks
+from msanii.tasks import TASKS, perform, sha256, tasks
 
 
 def songs(folder, seconds=1.5):
@@ -327,7 +327,7 @@ class Page:
 @pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}")
 def test_in_a_browser(page, model):
     "A person uploads a file, runs each task, listens, downloads, cancels and is told of a mistake; the page fits a desktop and a phone."
-    page.shows("Music from noise alone")
+    page.shows("Synthesise music from noise")
     for task in tasks(model):
         page.task(task)
         page.set("steps", 1)
@@ -374,5 +374,4 @@ def test_in_a_browser(page, model):
     assert not [url for url in urls if not url.startswith((f"http://127.0.0.1:{page.port}/", "data:", "blob:"))], "nothing is asked of another server"
 
 
-ABOUT = {"sample": "Music from noise alone", "style-transfer": "A version of a piece", "interpolate": "A piece between two", "inpaint": "Make parts of a piece anew",
-         "outpaint": "Go on where a piece ends", "render": "Play a score"}
+ABOUT = {name: task.about for name, task in TASKS.items()}

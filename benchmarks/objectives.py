@@ -5,11 +5,12 @@ thing each, compared on validation songs.
     python benchmarks/objectives.py --corpus FOLDER [--steps 250] [--variants v x0 ...] [--out FOLDER]
 
 Each run is kept under `--out` as a json, in a folder for this code, these steps and this corpus; the table is
-printed from all that are there: variants may run one by one. Their losses cannot be compared, being distances to different targets. Instead each prediction is
-made an x_0, and its mean distance to the true one is given, at fixed noise, averaged over five timesteps:
-with the score, with nothing, and inside the holes of a context. Then the mel L1 between windows rendered
-from their score in 20 steps of DDIM and the true ones, and how much they change from one frame to the
-next as a share of what the true ones do: below 1 is blurred, above 1 noisy."""
+printed from all that are there: variants may run one by one. Their losses cannot be compared, being distances
+to different targets. Instead each prediction is made an x_0, and its mean distance to the true one is given,
+at fixed noise, averaged over five timesteps: with the score, with nothing, and inside the holes of a context.
+Then the mel L1 between windows rendered from their score in 20 steps of DDIM and the true ones, and how much
+they change from one frame to the next as a share of what the true ones do: below 1 is blurred, above
+1 noisy."""
 import json
 import time
 from dataclasses import replace

@@ -413,10 +413,10 @@ def knob(parameter, m):
     if isinstance(p, (Spans, ScoreFile)): return None
     if p.choices:
         options = [
-            *([("as the model can", None)] if default is None else []),
+            *([("as the model can", "")] if default is None else []),
             *((name, name) for name in p.choices),
         ]
-        return W.Dropdown(options=options, value=default, description=p.name, **_wide(230))
+        return W.Dropdown(options=options, value=default or "", description=p.name, **_wide(230))
     if (p.low, p.high, p.whole) == (0, 1, False):
         return W.FloatSlider(default, min=0, max=1, step=p.step, description=p.name, **_wide(315))
     high = m.schedule.T if p.name == "steps" else min(p.high, 2**31 - 1)
@@ -541,7 +541,7 @@ def _settings(self: Studio, task):
         else self.fields[p.name].value if p.name in self.fields else None
     )
     found = {p.name: value(p) for p in TASKS[task].parameters}
-    return {name: v for name, v in found.items() if v is not None}
+    return {name: v for name, v in found.items() if v not in (None, "")}  # a menu cannot hold None
 
 @patch
 def cancel(self: Studio):

@@ -620,9 +620,11 @@ def show(self: Studio, record):
         return self.say(InputError("there is a task running: wait for it, or cancel it"))
     self.task.value = record["task"]
     for chooser, given in zip(self.choosers(), record["inputs"]): chooser.fill(choose=given["name"])
-    for name, value in record["settings"].items():
-        if name == "spans": self.picker.set(value)
-        else: self.fields[name].value = value
+    for p in TASKS[record["task"]].parameters:
+        value = record["settings"].get(p.name)
+        if isinstance(p, Spans): self.picker.set(value)
+        elif value is not None: self.fields[p.name].value = value
+        elif p.choices: self.fields[p.name].value = ""  # it was left to the model
     self.after.value = file_panel(self.folder / record["result"]["name"], offer=True)
     self.say(record["command"])
 

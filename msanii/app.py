@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OUTSIDE', 'OTHERS', 'EXAMPLES', 'JSON', 'LIMITS', 'NEEDS', 'Incomplete', 'fault_of', 'task_command', 'overview',
-           'demo', 'corpus', 'train', 'app', 'commands', 'examples', 'command_parser', 'usage', 'main']
+           'demo', 'song_numbers', 'corpus', 'train', 'app', 'commands', 'examples', 'command_parser', 'usage', 'main']
 
 # %% ../nbs/74_app.ipynb #5bc8646e
 import argparse
@@ -248,7 +248,7 @@ def demo(
     return dict(files=files, steps=steps or m.settings.steps, weights=weights, model_sha256=m.fingerprint())
 
 # %% ../nbs/74_app.ipynb #79dfc98b
-def _numbers(text, songs):
+def song_numbers(text, songs):
     "Song numbers from 'train', 'validation', 'heldout' or '1-779,801'; all if None."
     if text is None: return None
     if text in ("train", "validation", "heldout"): return list(songs.split(text))
@@ -276,7 +276,7 @@ def corpus(
         Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     )
     folder = render_corpus(
-        source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
+        source, out, song_numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
     )
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:

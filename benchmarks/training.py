@@ -1,16 +1,16 @@
-"""Training speed, as ratios within one run: the U-Net against a plain transcription of the paper's network and against a large
-matrix product, the loader against the training step, rendering, and on a GPU half precision, compilation and memory.
+"""Training speed, as ratios within one run: the U-Net against a plain transcription of the paper's network
+and against a large matrix product, the loader against the training step, rendering, and on a GPU half
+precision, compilation and memory.
 
-    python benchmarks/training.py [--threads 2] [--frames 8192] [--repeats 5] [--corpus FOLDER] [--gpu-tflops 60]
+    python benchmarks/training.py [--threads 2] [--frames 8192] [--repeats 5] [--corpus FOLDER]
+                                  [--gpu-tflops 60]
 
-Prints tables (markdown). Forms that are compared run in turns, so that a neighbour on the machine slows all alike; figures are medians.
-"""
-import argparse
+Prints tables (markdown). Forms that are compared run in turns, so that a neighbour on the machine slows all
+alike; figures are medians."""
+import itertools
 import math
-import platform
 import resource
 import statistics
-import subprocess
 import tempfile
 import time
 
@@ -24,7 +24,9 @@ from msanii.pop909 import Composed
 from msanii.score import render_score
 from msanii.unet import sinusoid
 
-FULL_GFLOP, FULL = 403, 8192        # operations of one pass over 8,192 frames, counted on the plain layers; a step is three passes
+from about import about, arguments, head, row
+
+FULL_GFLOP, FULL = 403, 8192        # operations of a pass over 8,192 frames, as plain layers; a step is three
 STEP_FRAMES, SONG = 512, 190.2      # frames of a training window; seconds in 8,192 frames
 PAPER_HOURS, PAPER_EPOCHS, PAPER_BATCH = 63, 501, 4
 
@@ -37,7 +39,8 @@ def gflop(frames): return FULL_GFLOP * frames / FULL
 class PlainBlock(nn.Module):
     def __init__(self, d_in, d=256):
         super().__init__()
-        self.norm, self.conv, self.time = nn.InstanceNorm2d(d_in), nn.Conv2d(d_in, d, 3, padding=1), nn.Conv2d(128, d, 1)
+        self.norm, self.conv = nn.InstanceNorm2d(d_in), nn.Conv2d(d_in, d, 3, padding=1)
+        self.time = nn.Conv2d(128, d, 1)
         self.expand, self.contract = nn.Conv2d(d, 4 * d, 1), nn.Conv2d(4 * d, d, 1)
         self.skip = nn.Conv2d(d_in, d, 1) if d_in != d else nn.Identity()
 
@@ -49,11 +52,13 @@ class PlainBlock(nn.Module):
 class PlainAttention(nn.Module):
     def __init__(self, d=256, heads=8):
         super().__init__()
-        self.heads, self.norm, self.qkv, self.out = heads, nn.InstanceNorm2d(d), nn.Conv2d(d, 3 * d, 1), nn.Conv2d(d, d, 1)
+        self.heads, self.norm = heads, nn.InstanceNorm2d(d)
+        self.qkv, self.out = nn.Conv2d(d, 3 * d, 1), nn.Conv2d(d, d, 1)
 
     def forward(self, h):
         b, d, c, t = h.shape
-        q, k, v = (x.reshape(b, self.heads, d // self.heads, c, t) for x in self.qkv(self.norm(h)).chunk(3, dim=1))
+        qkv = self.qkv(self.norm(h)).chunk(3, dim=1)
+        q, k, v = (x.reshape(b, self.heads, d // self.heads, c, t) for x in qkv)
         q, k = q.softmax(2) * (d // self.heads) ** -0.5, k.softmax(-1)
         context = torch.einsum("bhdct,bhect->bhcde", k, v / t)
         return self.out(torch.einsum("bhcde,bhdct->bhect", context, q).reshape(b, d, c, t)) + h
@@ -63,14 +68,16 @@ class PlainUNet(nn.Module):
     def __init__(self, levels=7, attention=2):
         super().__init__()
         attends = [i >= levels - attention for i in range(levels)]
-        level = lambda d_in, on: nn.ModuleList(nn.ModuleList([PlainBlock(d_in), PlainAttention() if on else nn.Identity()]) for _ in range(2))
+        pair = lambda d_in, on: nn.ModuleList([PlainBlock(d_in), PlainAttention() if on else nn.Identity()])
+        level = lambda d_in, on: nn.ModuleList(pair(d_in, on) for _ in range(2))
         self.time = nn.Sequential(nn.Linear(128, 512), nn.GELU(), nn.Linear(512, 128))
         self.input = nn.Conv2d(128, 256, 1)
         self.down = nn.ModuleList(level(256, on) for on in attends)
         self.downsample = nn.ModuleList(nn.Conv2d(256, 256, (1, 3), (1, 2), (0, 1)) for _ in attends[1:])
         self.middle = nn.ModuleList([PlainBlock(256), PlainAttention(), PlainBlock(256)])
         self.up = nn.ModuleList(level(512, on) for on in attends)
-        self.upsample = nn.ModuleList(nn.ConvTranspose2d(256, 256, (1, 4), (1, 2), (0, 1)) for _ in attends[1:])
+        up = lambda: nn.ConvTranspose2d(256, 256, (1, 4), (1, 2), (0, 1))
+        self.upsample = nn.ModuleList(up() for _ in attends[1:])
         self.output = nn.Conv2d(256, 128, 1)
 
     def forward(self, x, t):
@@ -91,9 +98,9 @@ class PlainUNet(nn.Module):
         names = {"time.expand": "time.0", "time.contract": "time.2"}
         state = {}
         for name, value in unet.state_dict().items():
-            head, _, last = name.rpartition(".")
-            linear = head.endswith(".time") and last == "weight"            # of a block: here a 1x1 convolution
-            state[f"{names.get(head, head)}.{last}"] = value[..., None, None] if linear else value
+            top, _, last = name.rpartition(".")
+            linear = top.endswith(".time") and last == "weight"  # of a block: here a 1x1 convolution
+            state[f"{names.get(top, top)}.{last}"] = value[..., None, None] if linear else value
         self.load_state_dict(state)
         return self
 
@@ -130,32 +137,39 @@ def stepper(net, x, t):
     return step
 
 
-def network(frames, repeats, size=2048):
-    "Table of forward pass and training step on the processor. Returns the windows that msanii's step consumes in a second."
+def beside_a_product(what, forms, work, repeats, size=2048):
+    """Rows of the forms of `what`, each of `work` GFLOP, in turns with a matrix product.
+
+    Returns the seconds that msanii's form takes."""
+    f, square = product(size)
+    measured = in_turns({"product": f, **forms}, repeats)
+    rate, plain = square / measured["product"], measured["plain"]
+    name = f"matrix product, {size} x {size}, in turns with the following"
+    row(name, f"{measured['product']:.3f}", f"{rate:.0f}", 1, "")
+    for name in forms:
+        s = measured[name]
+        row(f"{what}, {name}", f"{s:.2f}", f"{work / s:.0f}", f"{work / s / rate:.2f}", f"{plain / s:.2f}")
+    return measured["msanii"]
+
+
+def network(frames, repeats):
+    """Table of forward pass and training step on the processor.
+
+    Returns the windows that msanii's step consumes in a second."""
     torch.manual_seed(0)
     unet = UNet().eval()
     plain, t = PlainUNet().eval().take(unet), torch.tensor([500])
-    print("| what | seconds | GFLOP/s | fraction of the matrix product | times the plain form |\n|---|---|---|---|---|")
-
-    def rows(what, forms, work):
-        f, square = product(size)
-        measured = in_turns({"product": f, **forms}, repeats)
-        rate = square / measured["product"]
-        print(f"| matrix product, {size} x {size}, in turns with the following | {measured['product']:.3f} | {rate:.0f} | 1 | |")
-        for name in forms:
-            s = measured[name]
-            print(f"| {what}, {name} | {s:.2f} | {work / s:.0f} | {work / s / rate:.2f} | {measured['plain'] / s:.2f} |", flush=True)
-        return measured["msanii"]
-
+    head("what", "seconds", "GFLOP/s", "fraction of the matrix product", "times the plain form")
     x = torch.randn(1, 2, 128, frames)
     with torch.no_grad():
         difference = (plain(x, t) - unet(x, t)).abs().max().item()
-        rows(f"forward, {frames} frames", {"plain": lambda: plain(x, t), "msanii": lambda: unet(x, t)}, gflop(frames))
+        forms = {"plain": lambda: plain(x, t), "msanii": lambda: unet(x, t)}
+        beside_a_product(f"forward, {frames} frames", forms, gflop(frames), repeats)
     x = torch.randn(1, 2, 128, STEP_FRAMES)
     forms = {"plain": stepper(plain.train(), x, t), "msanii": stepper(unet.train(), x, t)}
-    step = rows(f"step, {STEP_FRAMES} frames, batch 1", forms, 3 * gflop(STEP_FRAMES))
-    print(f"\nLargest difference of the outputs with the same weights, {frames} frames: {difference:.1e}. Peak memory of the process: "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB.")
+    step = beside_a_product(f"step, {STEP_FRAMES} frames, batch 1", forms, 3 * gflop(STEP_FRAMES), repeats)
+    print(f"\nLargest difference of the outputs with the same weights, {frames} frames: {difference:.1e}. "
+          f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB.")
     return 1 / step
 
 
@@ -165,10 +179,12 @@ def loader(folder, consumed, tflops, repeats, windows=50):
     order = iter(range(len(data)))
     read = windows / in_turns({"read": lambda: [data[next(order)] for _ in range(windows)]}, repeats)["read"]
     gpu = tflops * 1e3 / (3 * gflop(STEP_FRAMES))
-    print(f"\n| windows of {STEP_FRAMES} frames a second | | the loader's share of it |\n|---|---|---|")
-    print(f"| read by the loader, one process, roll included | {read:.0f} | |")
-    print(f"| consumed by the training step here | {consumed:.2f} | {read / consumed:.0f} |")
-    print(f"| consumed by a GPU at {tflops:g} TFLOP/s sustained (by calculation) | {gpu:.0f} | {read / gpu:.2f}: {math.ceil(gpu / read)} reading processes keep up |")
+    print()
+    head(f"windows of {STEP_FRAMES} frames a second", "", "the loader's share of it")
+    row("read by the loader, one process, roll included", f"{read:.0f}", "")
+    row("consumed by the training step here", f"{consumed:.2f}", f"{read / consumed:.0f}")
+    row(f"consumed by a GPU at {tflops:g} TFLOP/s sustained (by calculation)", f"{gpu:.0f}",
+        f"{read / gpu:.2f}: {math.ceil(gpu / read)} reading processes keep up")
 
 
 def rendering(repeats, seconds=60.0):
@@ -181,24 +197,26 @@ def rendering(repeats, seconds=60.0):
 # On a GPU
 
 def gpu(repeats, batch=PAPER_BATCH):
-    "Tables of the U-Net at the paper's size: songs a second in half precision, memory, and the hours of the paper's schedule."
-    print("\n| GPU, 8192 frames | songs of 190 s a second | TFLOP/s | fraction of the matrix product |\n|---|---|---|---|")
+    "Tables of the U-Net at the paper's size: songs a second in half precision, and training steps."
+    print()
+    head("GPU, 8192 frames", "songs of 190 s a second", "TFLOP/s", "fraction of the matrix product")
     for dtype in (torch.float16, torch.bfloat16):
         f, work = product(8192, "cuda", dtype)
         rate = work / in_turns({"product": f}, repeats)["product"]
-        print(f"| matrix product, 8192 x 8192, {dtype} | | {rate / 1e3:.0f} | 1 |")
-        for last in (False, True):
-            for compiled in (False, True):
-                name = ", ".join([str(dtype)] + ["channels_last"] * last + ["torch.compile"] * compiled)
-                try: passes = batch / gpu_seconds(dtype, last, compiled, batch, repeats)
-                except RuntimeError as error:  # out of memory, or no compiler
-                    print(f"| forward, batch {batch}, {name} | {type(error).__name__} | | |")
-                    continue
-                print(f"| forward, batch {batch}, {name} | {passes:.2f} | {passes * FULL_GFLOP / 1e3:.1f} | {passes * FULL_GFLOP / rate:.2f} |", flush=True)
-    for dtype in (torch.float16, torch.bfloat16):
-        for compiled in (False, True):
-            try: gpu_step(dtype, compiled, batch, repeats)
-            except RuntimeError as error: print(f"\nTraining step, batch {batch}, {dtype}{', torch.compile' * compiled}: {type(error).__name__}")
+        row(f"matrix product, 8192 x 8192, {dtype}", "", f"{rate / 1e3:.0f}", 1)
+        for last, compiled in itertools.product((False, True), (False, True)):
+            how = ", ".join([str(dtype)] + ["channels_last"] * last + ["torch.compile"] * compiled)
+            name = f"forward, batch {batch}, {how}"
+            try: passes = batch / gpu_seconds(dtype, last, compiled, batch, repeats)
+            except RuntimeError as error:  # out of memory, or no compiler
+                row(name, type(error).__name__, "", "")
+                continue
+            work = passes * FULL_GFLOP
+            row(name, f"{passes:.2f}", f"{work / 1e3:.1f}", f"{work / rate:.2f}")
+    for dtype, compiled in itertools.product((torch.float16, torch.bfloat16), (False, True)):
+        name = f"\nTraining step, batch {batch}, {dtype}{', torch.compile' * compiled}"
+        try: print(f"{name}: {gpu_step(dtype, compiled, batch, repeats)}", flush=True)
+        except RuntimeError as error: print(f"{name}: {type(error).__name__}", flush=True)
 
 
 def gpu_network(last, compiled):
@@ -218,11 +236,13 @@ def gpu_seconds(dtype, last, compiled, batch, repeats):
 
 
 def gpu_step(dtype, compiled, batch, repeats):
-    "A training step as msanii.training takes it: autocast, loss scaling for fp16, clipped gradients, Adam."
+    """A training step as msanii.training takes it, in words: autocast, loss scaling for fp16, clipped
+    gradients, Adam."""
     torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
     torch.manual_seed(0)
     plain, net = gpu_network(False, compiled)
-    opt, scaler = torch.optim.Adam(plain.parameters(), lr=1e-6, betas=(0.5, 0.999)), torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
+    opt = torch.optim.Adam(plain.parameters(), lr=1e-6, betas=(0.5, 0.999))
+    scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
     x, t = torch.randn(batch, 2, 128, FULL, device="cuda"), torch.full((batch,), 500, device="cuda")
     def step():
         with torch.autocast("cuda", dtype): out = net(x, t)
@@ -233,35 +253,33 @@ def gpu_step(dtype, compiled, batch, repeats):
         scaler.step(opt); scaler.update()
     seconds = in_turns({"step": step}, repeats)["step"]
     hours = PAPER_EPOCHS * PAPER_HOURS * 3600 / SONG / batch * seconds / 3600
-    print(f"\nTraining step, batch {batch}, {dtype}{', torch.compile' * compiled}: {seconds:.3f} s, {3 * batch * FULL_GFLOP / seconds / 1e3:.1f} TFLOP/s, "
-          f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB; the paper's schedule would take {hours:.1f} hours.", flush=True)
-
-
-def cpu_name():
-    try: return next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    except (OSError, StopIteration): return platform.processor()
+    tflops, memory = 3 * batch * FULL_GFLOP / seconds / 1e3, torch.cuda.max_memory_allocated() / 1e9
+    return (f"{seconds:.3f} s, {tflops:.1f} TFLOP/s, peak memory {memory:.1f} GB; "
+            f"the paper's schedule would take {hours:.1f} hours.")
 
 
 def main(threads, frames, repeats, corpus, tflops):
     if threads: torch.set_num_threads(threads)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{time.strftime('%Y-%m-%d')}, commit {commit}, {cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32\n")
+    print(about("float32"), end="\n\n")
     consumed = network(frames, repeats)
     with tempfile.TemporaryDirectory() as folder:
         if corpus is None: corpus = render_corpus(Composed(4, 60.0), folder, n_jobs=1, progress=False)
         loader(corpus, consumed, tflops, repeats)
     rendering(repeats)
     if torch.cuda.is_available(): gpu(repeats)
-    else: print("\nNo GPU here: songs a second in half precision, memory and the hours of the paper's schedule were not measured.")
+    else:
+        print("\nNo GPU here: songs a second in half precision, memory and the hours of the paper's schedule "
+              "were not measured.")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--threads", type=int, help="of the processor; all by default")
     parser.add_argument("--frames", type=int, default=FULL, help="of the forward pass, a multiple of 64")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--corpus", help="folder with a rendered corpus; without it, four songs are composed and rendered")
-    parser.add_argument("--gpu-tflops", type=float, default=60.0, help="rate that a GPU is assumed to sustain, for the loader's comparison")
+    parser.add_argument("--corpus", help="folder with a rendered corpus; without it, four songs are composed")
+    parser.add_argument("--gpu-tflops", type=float, default=60.0,
+                        help="rate that a GPU is assumed to sustain, for the loader's comparison")
     args = parser.parse_args()
     if args.frames % 64: parser.error("--frames must be a multiple of 64")
     main(args.threads, args.frames, args.repeats, args.corpus, args.gpu_tflops)

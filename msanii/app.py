@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OUTSIDE', 'OTHERS', 'EXAMPLES', 'JSON', 'LIMITS', 'NEEDS', 'Incomplete', 'fault_of', 'task_command', 'overview',
-           'demo', 'corpus', 'train', 'evaluate', 'app', 'commands', 'examples', 'command_parser', 'usage', 'main']
+           'demo', 'song_numbers', 'corpus', 'train', 'evaluate', 'app', 'commands', 'examples', 'command_parser',
+           'usage', 'main']
 
 # %% ../nbs/74_app.ipynb #5bc8646e
 import argparse
@@ -30,6 +31,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
+from .condition import Condition
 from .corpus import corpus_about, corpus_split, render_corpus
 from .mel import magnitude
 from .pipeline import Msanii, load_part, pretrained_vocoder, save_part
@@ -42,12 +44,15 @@ from .walk import SEED, STEPS, Parameter
 
 # %% ../nbs/74_app.ipynb #8f4bccd5
 def _names(out, marks):
-    "The names of the results: `out`, or, if there are several, with a mark behind it: 'new-a.wav', 'new-b.wav'."
+    """The names of the results: `out`, or, if there are several, with a mark behind it: 'new-a.wav',
+    'new-b.wav'."""
     marked = lambda mark: str(Path(out).with_stem(f"{Path(out).stem}-{mark}"))
     names = [str(out)] if len(marks) == 1 else [marked(mark) for mark in marks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError(f"two results would be called {twice}: rename one of the files, or call the command once for each")
+        raise InputError(
+            f"two results would be called {twice}: rename one of the files, or call the command once for each"
+        )
     return names
 
 def _check_out(out):
@@ -57,7 +62,10 @@ def _check_out(out):
     if out.is_dir(): raise InputError(f"{out} is a folder: give the name of a file")
     folder = next(p for p in out.absolute().parents if p.exists())  # those below it are made
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InputError(f"{out} cannot be written, since {folder} is no folder that you may write to: choose another --out")
+        raise InputError(
+            f"{out} cannot be written, since {folder} is no folder that you may write to: choose another"
+            " --out"
+        )
 
 # %% ../nbs/74_app.ipynb #d9475944
 class Incomplete(InputError):
@@ -66,21 +74,38 @@ class Incomplete(InputError):
         super().__init__("; ".join(faults))
         self.faults, self.made = faults, made
 
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE)
+OUTSIDE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+)
 
 def fault_of(error):
-    "The line for a user if an error is no bug of ours: of the input, the disk, the memory, a training that diverged. Else None."
+    """The line for a user if an error is no bug of ours: of the input, the disk, the memory, a training that
+    diverged. Else None."""
     if isinstance(error, (InputError, FloatingPointError)): return str(error)
     if isinstance(error, OSError) and error.errno in OUTSIDE: return str(error)
-    out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-    return "the memory is not enough for this: give a shorter piece, or close other programs" if out_of_memory else None
+    out_of_memory = isinstance(
+        error, (MemoryError, torch.OutOfMemoryError)
+    ) or "can't allocate memory" in str(error)
+    return (
+        "the memory is not enough for this: give a shorter piece, or close other programs"
+        if out_of_memory
+        else None
+    )
 
 # %% ../nbs/74_app.ipynb #2d746d4f
 def _each(inputs, make, say, out, weights, seeds, steps):
-    """Make and save a result of each input, a tuple of files: make(m, i, progress) -> waveform (2, n) of input i.
+    """Make and save a result of each input, a tuple of files: make(m, i, progress) -> waveform (2, n) of
+    input i.
 
-    say(files): what to tell of a result. seeds: one an input. Returns what `--json` prints. `Incomplete` for inputs that
-    cannot be used, after the work on the others."""
+    say(files): what to tell of a result. seeds: one an input. Returns what `--json` prints. `Incomplete` for
+    inputs that cannot be used, after the work on the others."""
     _check_out(out)
     names = _names(out, [Path(files[0]).stem if files else s for files, s in zip(inputs, seeds)])
     m, alone, faults = Msanii.from_pretrained(weights), len(inputs) == 1, []
@@ -93,7 +118,9 @@ def _each(inputs, make, say, out, weights, seeds, steps):
             continue
         seconds = waveform.shape[-1] / SAMPLE_RATE
         tqdm.write(f"{names[i]}: {seconds:.1f} s, {say(files)}, seed {seeds[i]}")
-        about = dict(file=names[i], inputs=[str(file) for file in files], seconds=round(seconds, 3), seed=seeds[i])
+        about = dict(
+            file=names[i], inputs=[str(file) for file in files], seconds=round(seconds, 3), seed=seeds[i]
+        )
         made["files"].append(dict(about, sha256=sha256(names[i])))
     if faults: raise Incomplete(faults, made)
     return made
@@ -115,14 +142,25 @@ def _annotated(parameter):
 def _signature(name, task):
     "The parameters of a task's command, in the order of its help: files, settings, where the result goes."
     several = task.inputs and task.inputs[0].many
-    found = {i.name: (Param(i.help, str, nargs="+" if i.many else None), inspect.Parameter.empty) for i in task.inputs}
-    found |= {p.name: (_annotated(p), inspect.Parameter.empty if isinstance(p, Spans) else p.default) for p in task.parameters}
+    found = {
+        i.name: (Param(i.help, str, nargs="+" if i.many else None), inspect.Parameter.empty)
+        for i in task.inputs
+    }
+    found |= {
+        p.name: (_annotated(p), inspect.Parameter.empty if isinstance(p, Spans) else p.default)
+        for p in task.parameters
+    }
     if not task.inputs: found["batch"] = Param(BATCH.help, int), BATCH.default
     more = f"; of several files, a.wav becomes {name}-a.wav" * bool(several)
     found["out"] = Param(f"wav, flac, ogg or mp3{more}", str), f"{name}.wav"
-    found["weights"] = Param("a folder or Hugging Face Hub id, instead of the weights in the package", str), None
+    found["weights"] = (
+        Param("a folder or Hugging Face Hub id, instead of the weights in the package", str),
+        None,
+    )
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Signature([inspect.Parameter(n, kind, annotation=a, default=d) for n, (a, d) in found.items()])
+    return inspect.Signature(
+        [inspect.Parameter(n, kind, annotation=a, default=d) for n, (a, d) in found.items()]
+    )
 
 def task_command(name):
     "The function of a task's command."
@@ -144,20 +182,26 @@ def _do(name, out, weights, batch=1, **args):
     elif task.inputs[0].many: inputs = [(file,) for file in _list(args[task.inputs[0].name])]
     else: inputs = [tuple(args[i.name] for i in task.inputs)]
     seed = settings.get("seed") or 0
-    seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]  # files share a seed, pieces from noise do not
+    # files share a seed, pieces from noise do not
+    seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
     def make(m, i, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings
         return perform(m, name, inputs[i], progress=progress, **how)
-    return _each(inputs, make, lambda files: task.words(files, settings), out, weights, seeds, settings.get("steps"))
+    return _each(
+        inputs, make, lambda files: task.words(files, settings), out, weights, seeds, settings.get("steps")
+    )
 
 # %% ../nbs/74_app.ipynb #bef2d4fd
 def overview(named, path):
-    "Save the spectrograms of waveforms, a dict of name and (2, n), two in a row as a PNG: up to 8 kHz, above which there is little."
+    """Save the spectrograms of waveforms, a dict of name and (2, n), two in a row as a PNG: up to 8 kHz,
+    above which there is little."""
     rows = -(-len(named) // 2)
     fig, axs = plt.subplots(rows, 2, figsize=(10, 2.9 * rows), layout="constrained", squeeze=False)
     look = dict(db=True, hertz=True, vmin=-50, vmax=40)
     for ax, (name, waveform) in zip(axs.flat, named.items()):
-        plot_spectrogram(magnitude(waveform), title=name, ax=ax, colorbar=ax in axs[:, 1], **look).set_ylim(0, 8)
+        plot_spectrogram(magnitude(waveform), title=name, ax=ax, colorbar=ax in axs[:, 1], **look).set_ylim(
+            0, 8
+        )
     for ax in axs.flat[len(named):]: ax.set_axis_off()
     with replacing(path) as temporary: fig.savefig(temporary, dpi=110)
     plt.close(fig)
@@ -177,15 +221,19 @@ def _demo_pieces(m, score, name, seconds, how):
     yield "fluidsynth", render_score(score), f"{name}, played by FluidSynth"
     played = m.render(score, **how)
     yield "render", played, f"the same score, played by the network{', which leaves its drums out' * drums}"
-    yield "variation", m.style_transfer(played, 0.5, **how), "the latter, varied: style transfer at strength 0.5"
+    yield (
+        "variation",
+        m.style_transfer(played, 0.5, **how),
+        "the latter, varied: style transfer at strength 0.5",
+    )
 
 def demo(
-    out: str = "outputs",   # folder for the results
-    data: str = None,       # POP909 as a folder or zip (default: the environment variable POP909, else composed songs)
+    out: str = "outputs",  # folder for the results
+    data: str = None,  # POP909's folder or zip (default: the variable POP909, else composed songs)
     seconds: float = 60.0,  # length of the synthesised piece; the others have 20 s at most
-    seed: int = 0,          # of everything that is made
-    steps: int = None,      # network passes, more take longer (default: the model's)
-    weights: str = None,    # a folder or Hugging Face Hub id, instead of the weights in the package
+    seed: int = 0,  # of everything that is made
+    steps: int = None,  # network passes, more take longer (default: the model's)
+    weights: str = None,  # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Make music: a piece from noise, a score played, and a variation of that."
     m, out, pieces, files = Msanii.from_pretrained(weights), Path(out), {}, []
@@ -202,7 +250,7 @@ def demo(
     return dict(files=files, steps=steps or m.settings.steps, weights=weights, model_sha256=m.fingerprint())
 
 # %% ../nbs/74_app.ipynb #79dfc98b
-def _numbers(text, songs):
+def song_numbers(text, songs):
     "Song numbers from 'train', 'validation', 'heldout' or '1-779,801'; all if None."
     if text is None: return None
     if text in ("train", "validation", "heldout"): return list(songs.split(text))
@@ -210,46 +258,85 @@ def _numbers(text, songs):
         spans = [[int(end) for end in part.split("-")] for part in text.split(",")]
         return sorted({n for span in spans for n in range(span[0], span[-1] + 1)})
     except ValueError as error:
-        raise InputError(f"--songs is {text!r}: give numbers such as 1-779,801, or train, validation or heldout") from error
+        raise InputError(
+            f"--songs is {text!r}: give numbers such as 1-779,801, or train, validation or heldout"
+        ) from error
 
 def corpus(
-    data: str = None,       # POP909's folder or zip, any folder of MIDI files, download, or composed (default: the environment variable POP909, else composed)
-    out: str = "corpus",    # folder for the corpus, about 10 MB a minute
-    songs: str = None,      # numbers such as 1-779,801, or train, validation, heldout; all otherwise
-    programs: bool = False, # play with other instruments, drawn song by song
+    data: str = None,  # POP909's folder or zip, any with MIDI files, download, or composed (default: $POP909)
+    out: str = "corpus",  # folder for the corpus, about 10 MB a minute
+    songs: str = None,  # numbers such as 1-779,801, or train, validation, heldout; all otherwise
+    programs: bool = False,  # play with other instruments, drawn song by song
+    instruments: str = None,  # of which set: random, keyboards, mallets, guitars, strings, brass or winds
     seconds: float = None,  # of each song, from a place drawn song by song; whole songs otherwise
-    rests: bool = False,    # silence it for a moment here and there, drawn song by song
+    rests: bool = False,  # silence it for a moment here and there, drawn song by song
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
-    jobs: int = -1,         # processes; -1 for one a core
+    jobs: int = -1,  # processes; -1 for one a core
 ):
     "Render songs into a corpus to train on; call it again to go on after an interruption."
-    source = Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
-    folder = render_corpus(source, out, _numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests)
+    source = (
+        Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
+    )
+    folder = render_corpus(
+        source, out, song_numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
+    )
     info = json.loads((folder / "corpus.json").read_text())
-    if not info["songs"]: raise InputError(f"none of the {len(info['damaged'])} songs could be rendered: give others; {next(iter(info['damaged'].values()))}")
+    if not info["songs"]:
+        raise InputError(
+            f"none of the {len(info['damaged'])} songs could be rendered: give others;"
+            f" {next(iter(info['damaged'].values()))}"
+        )
     hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
-    print(f"{folder}: {(n := len(info['songs']))} song{'s' * (n != 1)} of {source.name}, {hours:.2f} hours, {len(info['damaged'])} damaged")
-    return dict(files=[dict(file=str(folder / "corpus.json"))], songs=len(info["songs"]), seconds=sum(info["songs"].values()) / SAMPLE_RATE, damaged=info["damaged"])
+    print(
+        f"{folder}: {(n := len(info['songs']))} song{'s' * (n != 1)} of {source.name}, {hours:.2f} hours,"
+        f" {len(info['damaged'])} damaged"
+    )
+    return dict(
+        files=[dict(file=str(folder / "corpus.json"))],
+        songs=len(info["songs"]),
+        seconds=sum(info["songs"].values()) / SAMPLE_RATE,
+        damaged=info["damaged"],
+    )
 
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
-    from msanii.training import RECIPES, Recipe
-    if network not in RECIPES: raise InputError(f"there is nothing called {network!r} to train: give vocoder or unet")
+    from msanii.training import RECIPES
+    if network not in RECIPES:
+        raise InputError(f"there is nothing called {network!r} to train: give {' or '.join(RECIPES)}")
     known = RECIPES[network]
-    if config not in known and not Path(config).is_file(): raise InputError(f"--config is {config!r}: give {', '.join(known)}, or a json file such as --show prints")
-    recipe = known[config] if config in known else Recipe.from_file(config)
+    if config not in known and not Path(config).is_file():
+        names = ", ".join(known)
+        raise InputError(f"--config is {config!r}: give {names}, or a json file such as --show prints")
+    recipe = known[config] if config in known else type(known["small"]).from_file(config)
     return replace(recipe, steps=steps) if steps else recipe
 
 def _check_corpus(folder):
-    "`InputError` if there is no corpus in a folder, or a song of it is missing."
+    "InputError if there is no corpus in a folder, or a song of it is missing."
     for number in (number for part in SPLITS for number in corpus_split(folder, part)):
-        if not (Path(folder) / f"{number:03d}.npy").is_file(): raise InputError(f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` once more to make it")
+        if not (Path(folder) / f"{number:03d}.npy").is_file():
+            raise InputError(
+                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` once more to make it"
+            )
 
 def _weights(folder, network):
     "The weights of one network of a model folder."
     path = Path(folder) / f"{network}.safetensors"
     try: return load_file(path)
-    except Exception as error: raise InputError(f"{path} cannot be loaded: give to --init a folder that `msanii train` has written ({error})") from error
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be loaded: give to --init a folder that `msanii train` has written ({error})"
+        ) from error
+
+def _save_trained(out, network, trained, mel, recipe, history, corpora):
+    "Put a trained network into a model's folder, with what its use depends on, and its history."
+    about = {}
+    if network == "unet":
+        window = (recipe.frames - 1) * mel.hop / mel.sample_rate
+        settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=window)
+        about = dict(settings=settings, condition=Condition(recipe.condition))
+    save_part(out, network, trained, mel.cpu(), **about)
+    record = dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)
+    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(record))
 
 def train(
     network: str,           # vocoder or unet
@@ -261,27 +348,28 @@ def train(
     workers: int = 0,       # processes that read ahead
     show: bool = False,     # print the recipe as json, and do nothing
 ):
-    "Train a network; call it again to go on after an interruption. Under accelerate launch or torchrun, on many GPUs."
-    from msanii.training import _processes, corpus_mel, train_unet, train_vocoder  # here, since who renders a file need not have what training needs
+    "Train a network; call it again to go on after an interruption. On many GPUs under accelerate launch or torchrun."
+    # here, since who renders a file need not have what training needs
+    from msanii.training import corpus_mel, processes, train_unet, train_vocoder
     recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
     if show: return print(json.dumps(asdict(recipe), indent=1))
     for folder in corpora: _check_corpus(folder)  # before anything is written
-    init = init and _weights(init, network)
-    state, fresh = _processes(), not (out / "config.json").exists()
+    how = dict(init=init and _weights(init, network), folder=out / "training" / network, num_workers=workers)
+    state, fresh = processes(), not (out / "config.json").exists()
     state.wait_for_everyone()
-    if fresh and network == "unet" and state.is_main_process: save_part(out, "vocoder", *pretrained_vocoder())  # the U-Net learns for this one
+    # the U-Net learns for this one
+    if fresh and network == "unet" and state.is_main_process: save_part(out, "vocoder", *pretrained_vocoder())
     state.wait_for_everyone()
     mel = load_part(out, "mel") if (out / "config.json").exists() else corpus_mel(corpora)
     learn = train_vocoder if network == "vocoder" else train_unet
-    trained, mel, history = learn(corpora, recipe, mel=mel, init=init, folder=out / "training" / network, num_workers=workers)
+    trained, mel, history = learn(corpora, recipe, mel=mel, **how)
     if not state.is_main_process: return None
-    settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=(recipe.frames - 1) * mel.hop / mel.sample_rate) if network == "unet" else {}
-    save_part(out, network, trained, mel.cpu(), settings)
-    with replacing(out / f"{network}.history.json") as temporary: temporary.write_text(json.dumps(dict(recipe=asdict(recipe), corpora=[corpus_about(c) for c in corpora], history=history)))
-    valid = [h["valid"] for h in history if "valid" in h]
-    print(f"{out}: {network}, {history[-1]['step']} steps" + (f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""))
-    return dict(files=[dict(file=str(out / name)) for name in ("config.json", f"{network}.safetensors", "mel.safetensors", f"{network}.history.json")],
-                steps=history[-1]["step"], validation=valid)
+    _save_trained(out, network, trained, mel, recipe, history, corpora)
+    valid, steps = [h["valid"] for h in history if "valid" in h], history[-1]["step"]
+    fell = f", validation loss {valid[0]:.4f} to {valid[-1]:.4f}" if valid else ""
+    print(f"{out}: {network}, {steps} steps{fell}")
+    names = ("config.json", f"{network}.safetensors", "mel.safetensors", f"{network}.history.json")
+    return dict(files=[dict(file=str(out / name)) for name in names], steps=steps, validation=valid)
 
 # %% ../nbs/74_app.ipynb #e012919f
 def _is_model(folder): return all((Path(folder) / name).is_file() for name in ("config.json", "unet.safetensors"))
@@ -347,14 +435,20 @@ def commands():
     return {**{name: task_command(name) for name in TASKS}, **OTHERS}
 
 EXAMPLES = {
-    "corpus": ("msanii corpus --data download --out corpus",
-               "msanii corpus --data my-midi-files --seconds 30 --songs train"),
-    "train": ("msanii train unet --corpus corpus --config shipped --out model",
-              "msanii train unet --show > mine.json                      # change it, and then:",
-              "msanii train unet --config mine.json --out model",
-              "torchrun --nproc_per_node 8 -m msanii.app train unet --config paper"),
-    "evaluate": ("msanii evaluate made real                                 # two folders of music",
-                 "msanii evaluate model real --pieces 50 --seconds 20       # a model, which makes some first"),
+    "corpus": (
+        "msanii corpus --data download --out corpus",
+        "msanii corpus --data my-midi-files --seconds 30 --songs train",
+    ),
+    "train": (
+        "msanii train unet --corpus corpus --config shipped --out model",
+        "msanii train unet --show > mine.json                      # change it, and then:",
+        "msanii train unet --config mine.json --out model",
+        "torchrun --nproc_per_node 8 -m msanii.app train unet --config paper",
+    ),
+    "evaluate": (
+        "msanii evaluate made real                                 # two folders of music",
+        "msanii evaluate model real --pieces 50 --seconds 20       # a model, which makes some first",
+    ),
     "app": ("msanii app", "msanii app --port 9000 --no-browser --weights model"),
     "demo": ("msanii demo", "msanii demo --data POP909.zip --out outputs --seed 3"),
 }
@@ -367,9 +461,12 @@ def examples(name):
 JSON = "print a line of json about what was made; words for people go to the error stream"
 
 def _tidy(parser):
-    "Options as it is usual at a shell: --no-browser for no_browser; and a default once, not once for each parser that was made."
+    """Options as it is usual at a shell: --no-browser for no_browser; and a default once, not once for each
+    parser that was made."""
     for action in parser._actions:
-        named, default = [option.replace("_", "-") for option in action.option_strings], f" (default: {action.default})"
+        named, default = [
+            option.replace("_", "-") for option in action.option_strings
+        ], f" (default: {action.default})"
         parser._option_string_actions.update(dict.fromkeys(named, action))
         action.option_strings, once = named, default in action.help and action.default is not False
         action.help = action.help.replace(default, "") + default * once
@@ -379,7 +476,8 @@ def _formatter(prog):
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=width)
 
 def command_parser(name):
-    "The parser of a command: the arguments of its function, `--json`, and its examples. InputError for what cannot be."
+    """The parser of a command: the arguments of its function, `--json`, and its examples. InputError for what
+    cannot be."""
     parser = anno_parser(commands()[name], prog=f"msanii {name}")
     if name != "app": parser.add_argument("--json", action="store_true", help=JSON)
     _tidy(parser)
@@ -391,15 +489,24 @@ def command_parser(name):
     return parser
 
 # %% ../nbs/74_app.ipynb #127a3df7
-LIMITS = (Parameter("seconds", "", low=0.01, unit="seconds"), STEPS, SEED, Parameter("pieces", "", low=1, whole=True),
-          Parameter("port", "", low=1, high=65_535))
-NEEDS = {"train": ("accelerate", "tensorboard"), "evaluate": ("auraloss", "librosa", "mir_eval", "pyloudnorm"),
-         "app": ("ipykernel", "ipywidgets", "voila")}
+LIMITS = (
+    Parameter("seconds", "", low=0.01, unit="seconds"),
+    STEPS,
+    SEED,
+    Parameter("pieces", "", low=1, whole=True),
+    Parameter("port", "", low=1, high=65_535),
+)
+NEEDS = {
+    "train": ("accelerate", "tensorboard"),
+    "evaluate": ("auraloss", "librosa", "mir_eval", "pyloudnorm"),
+    "app": ("ipykernel", "ipywidgets", "voila"),
+}
 
 def _check(name, args):
     "InputError for numbers that cannot be, and for a command whose packages are missing."
     for limit in LIMITS:
-        if args.get(limit.name) is not None and name in OTHERS: limit.check(args[limit.name], f"--{limit.name}")
+        if args.get(limit.name) is not None and name in OTHERS:
+            limit.check(args[limit.name], f"--{limit.name}")
     missing = [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
     if missing:
         raise InputError(f"not installed, and needed for this command: {', '.join(missing)}; "
@@ -409,7 +516,10 @@ def _check(name, args):
 def usage():
     "What the command without arguments prints."
     lines = [f"  {name:15} {command.__doc__}" for name, command in commands().items()]
-    first = "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples; msanii --version"
+    first = (
+        "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples; msanii"
+        " --version"
+    )
     return first + "\n\n" + "\n".join(lines)
 
 def _run(name, words, as_json):
@@ -436,13 +546,15 @@ def _try(name, words, as_json):
         return {}, [fault]
 
 def main(argv=None):
-    "The command `msanii`. Returns the exit code: 0, 2 for an input that cannot be used, 130 for an interruption."
+    """The command `msanii`. Returns the exit code: 0, 2 for an input that cannot be used, 130 for an
+    interruption."""
     name, *words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("-h", "--help", "--version"):
         print(f"msanii {__version__}" if name == "--version" else usage())
         return 0
     as_json, typed = "--json" in words, shlex.join(["msanii", name, *(w for w in words if w != "--json")])
-    if name not in commands(): name, made, faults = "", {}, [f"there is no command {name!r}: choose one of {', '.join(commands())}"]
+    if name not in commands():
+        name, made, faults = "", {}, [f"there is no command {name!r}: choose one of {', '.join(commands())}"]
     else:
         try: made, faults = _try(name, words, as_json)
         except SystemExit: return 0  # after --help

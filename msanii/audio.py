@@ -29,7 +29,10 @@ def _first(x, ndim):
     "The first item of x (..., and its last `ndim` axes) as a NumPy array; complex numbers become magnitudes."
     x = torch.as_tensor(np.array(x) if isinstance(x, np.ndarray) else x).detach().cpu()
     if x.ndim < ndim or x.numel() == 0:
-        raise InputError(f"an array of shape {tuple(x.shape)} cannot be plotted: give one with {ndim} or more axes, and values.")
+        raise InputError(
+            f"an array of shape {tuple(x.shape)} cannot be plotted: give one with {ndim} or more axes, and"
+            " values."
+        )
     x = x.abs() if x.is_complex() else x.float()
     return x.reshape(-1, *x.shape[x.ndim - ndim:])[0].numpy()
 
@@ -41,7 +44,8 @@ def _time_axes(ax, title):
 
 # %% ../nbs/00_audio.ipynb #efdcb077
 def plot_waveform(waveform, sample_rate=SAMPLE_RATE, title=None, ax=None):
-    "Plot the first channel of a waveform (..., n) over seconds, the long ones as an envelope; returns the axes."
+    """Plot the first channel of a waveform (..., n) over seconds, the long ones as an envelope; returns the
+    axes."""
     x, ax = _first(waveform, 1), _time_axes(ax, title)
     seconds = np.arange(len(x)) / sample_rate
     if len(x) <= 10_000:
@@ -57,31 +61,44 @@ def plot_waveform(waveform, sample_rate=SAMPLE_RATE, title=None, ax=None):
 def _floats(x, name):
     "A tensor or NumPy array of floats as a float32 tensor."
     if isinstance(x, np.ndarray) and x.dtype.kind == "f":
-        x = torch.tensor(x.astype(np.float32))  # copied: torch refuses foreign byte orders and negative strides
+        # copied: torch refuses foreign byte orders and negative strides
+        x = torch.tensor(x.astype(np.float32))
     if not isinstance(x, (torch.Tensor, np.ndarray)):
-        raise InputError(f"{name} is of type {type(x).__name__}: give a float tensor or NumPy array (channels, samples).")
+        raise InputError(
+            f"{name} is of type {type(x).__name__}: give a float tensor or NumPy array (channels, samples)."
+        )
     if isinstance(x, np.ndarray) or not x.is_floating_point():
-        raise InputError(f"{name} holds {x.dtype} values: give floats in [-1, 1] (16-bit integers are divided by 32768).")
+        raise InputError(
+            f"{name} holds {x.dtype} values: give floats in [-1, 1] (16-bit integers are divided by 32768)."
+        )
     return x.float()
 
 # %% ../nbs/00_audio.ipynb #6031b1d3
 def check_waveform(waveform, name="waveform", min_samples=1):
-    """The waveform as a float32 tensor (c, n) or (b, c, n), or an `InputError` that says what is wrong with it.
+    """The waveform as a float32 tensor (c, n) or (b, c, n), or an `InputError` that says what is wrong with
+    it.
 
     Takes a tensor or NumPy array of any floating type. Refuses integers, any other number of axes, fewer than
-    `min_samples` samples, more than 64 channels (a sign of swapped axes), NaN and infinity. `name` is for the message."""
+    `min_samples` samples, more than 64 channels (a sign of swapped axes), NaN and infinity. `name` is for the
+    message."""
     x = _floats(waveform, name)
     shape = tuple(x.shape)
     if x.ndim not in (2, 3):
         raise InputError(f"{name} has shape {shape}: give (channels, samples), for mono `waveform[None]`, "
                          "or (batch, channels, samples).")
     if 0 in shape or shape[-1] < min_samples:
-        raise InputError(f"{name} has shape {shape}: give {max(min_samples, 1)} or more samples, in 1 or more channels.")
+        raise InputError(
+            f"{name} has shape {shape}: give {max(min_samples, 1)} or more samples, in 1 or more channels."
+        )
     if shape[-2] > 64:
-        raise InputError(f"{name} has shape {shape}, which is {shape[-2]} channels: give (channels, samples), "
-                         "perhaps by a transpose.")
+        raise InputError(
+            f"{name} has shape {shape}, which is {shape[-2]} channels: give (channels, samples), "
+            "perhaps by a transpose."
+        )
     if not x.isfinite().all():
-        raise InputError(f"{name} holds NaN or infinite samples: replace them, for instance by `torch.nan_to_num`.")
+        raise InputError(
+            f"{name} holds NaN or infinite samples: replace them, for instance by `torch.nan_to_num`."
+        )
     return x
 
 # %% ../nbs/00_audio.ipynb #e7392a82
@@ -95,7 +112,9 @@ _FORMATS = {
     ".wav": _Format("WAV", "PCM_16", 1024, range(1, 2**31)),
     ".flac": _Format("FLAC", "PCM_16", 8, range(1, 655_351)),
     ".ogg": _Format("OGG", "VORBIS", 255, range(1, 192_001)),  # far above 192 kHz, libsndfile crashes
-    ".mp3": _Format("MP3", "MPEG_LAYER_III", 2, (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)),
+    ".mp3": _Format(
+        "MP3", "MPEG_LAYER_III", 2, (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+    ),
 }
 
 # %% ../nbs/00_audio.ipynb #5aff1c35
@@ -103,21 +122,31 @@ SUFFIXES = tuple(_FORMATS)  # how the names of sound files end
 
 # %% ../nbs/00_audio.ipynb #0b1f4889
 def _encode(file, waveform, sample_rate, suffix, compression=None):
-    "Write a waveform (c, n) in [-1, 1] to a path or a binary file, in the format of `suffix`; compression from 0 to 1 is for mp3."
+    """Write a waveform (c, n) in [-1, 1] to a path or a binary file, in the format of `suffix`; compression
+    from 0 to 1 is for mp3."""
     f = _FORMATS[suffix]
     samples = waveform.detach().cpu().clamp(-1, 1).T
     if f.subtype == "PCM_16":
         samples = (samples * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
-    with sf.SoundFile(file, "w", int(sample_rate), waveform.shape[0], f.subtype, format=f.name, compression_level=compression) as out:
+    with sf.SoundFile(
+        file,
+        "w",
+        int(sample_rate),
+        waveform.shape[0],
+        f.subtype,
+        format=f.name,
+        compression_level=compression,
+    ) as out:
         for block in samples.split(2**14):
             out.write(block.numpy())
 
 # %% ../nbs/00_audio.ipynb #f11b4f70
 def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
-    """A player for a waveform (n,), (c, n) or the first of a batch (b, c, n), to be shown at the end of a cell.
+    """A player for a waveform (n,), (c, n) or the first of a batch (b, c, n), to be shown at the end of a
+    cell.
 
-    The sound is embedded as mp3, cut to `seconds` if given. It is played at its own level, never normalised; more than two channels are
-    mixed. `title` stands above. Raises `InputError` as `check_waveform` does."""
+    The sound is embedded as mp3, cut to `seconds` if given. It is played at its own level, never normalised;
+    more than two channels are mixed. `title` stands above. Raises `InputError` as `check_waveform` does."""
     x = waveform[None] if getattr(waveform, "ndim", 0) == 1 else waveform
     x = check_waveform(x)
     x = x[0] if x.ndim == 3 else x
@@ -134,12 +163,14 @@ def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
 
 # %% ../nbs/00_audio.ipynb #86ac25ae
 def decibels(amplitude, floor=1e-7):
-    "The level 20 log10 |amplitude| of a tensor or array of any shape, relative to amplitude 1, in dB; at least that of `floor`."
+    """The level 20 log10 |amplitude| of a tensor or array of any shape, relative to amplitude 1, in dB; at
+    least that of `floor`."""
     return 20 * torch.log10(torch.as_tensor(amplitude).abs().clamp(min=floor))
 
 # %% ../nbs/00_audio.ipynb #c8322622
 def set_channels(waveform, channels):
-    "The waveform (..., c, n) with `channels` channels (1 or more): unchanged if it has as many, else its mean over channels, copied."
+    """The waveform (..., c, n) with `channels` channels (1 or more): unchanged if it has as many, else its
+    mean over channels, copied."""
     waveform = torch.as_tensor(waveform)
     if channels < 1:
         raise InputError(f"channels is {channels}: give 1 or more.")
@@ -150,10 +181,12 @@ def set_channels(waveform, channels):
 # %% ../nbs/00_audio.ipynb #e7bd75af
 def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RATE, vmin=None, vmax=None,
                      db=False, hertz=False, colorbar=True, cmap="magma"):
-    """Plot the first spectrogram of `spec` (..., f, t), whose frame j is centred at j * hop / sample_rate seconds; returns the axes.
+    """Plot the first spectrogram of `spec` (..., f, t), whose frame j is centred at j * hop / sample_rate
+    seconds; returns the axes.
 
-    db=True shows a magnitude in decibels, by default the loudest 80 dB of it. `vmin` and `vmax` bound the colours.
-    hertz=True says that the bins run evenly from 0 to sample_rate / 2, and labels them in kHz; otherwise they are counted."""
+    db=True shows a magnitude in decibels, by default the loudest 80 dB of it. `vmin` and `vmax` bound the
+    colours. hertz=True says that the bins run evenly from 0 to sample_rate / 2, and labels them in kHz;
+    otherwise they are counted."""
     s, ax = _first(spec, 2), _time_axes(ax, title)
     if db:
         s = decibels(s).numpy()
@@ -162,8 +195,16 @@ def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RAT
     f, t = s.shape
     left, right = -0.5 * hop / sample_rate, (t - 0.5) * hop / sample_rate
     bottom, top = (0, sample_rate / 2000) if hertz else (-0.5, f - 0.5)
-    image = ax.imshow(s, origin="lower", aspect="auto", interpolation="nearest", cmap=cmap, vmin=vmin, vmax=vmax,
-                      extent=(left, right, bottom, top))
+    image = ax.imshow(
+        s,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap=cmap,
+        vmin=vmin,
+        vmax=vmax,
+        extent=(left, right, bottom, top),
+    )
     ax.set(ylabel="frequency (kHz)" if hertz else "bin")
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label="dB" if db else None, pad=0.01)
@@ -171,10 +212,12 @@ def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RAT
 
 # %% ../nbs/00_audio.ipynb #4717638c
 def resample(waveform, orig, new):
-    """The waveform (..., n), sampled `orig` times a second, at `new` samples a second: (..., ceil(n * new / orig)).
+    """The waveform (..., n), sampled `orig` times a second, at `new` samples a second: (..., ceil(n * new /
+    orig)).
 
-    Any two whole rates in Hz, else `InputError`. Content above the lower of the two Nyquist frequencies is removed,
-    and the 5% below it fade out. float32 on the waveform's device; equal rates return the waveform as it is."""
+    Any two whole rates in Hz, else `InputError`. Content above the lower of the two Nyquist frequencies is
+    removed, and the 5% below it fade out. float32 on the waveform's device; equal rates return the waveform
+    as it is."""
     if orig != int(orig) or new != int(new) or min(orig, new) < 1:
         raise InputError(f"resample from {orig} to {new} Hz: give whole rates of 1 Hz or more.")
     waveform, orig, new = torch.as_tensor(waveform), int(orig), int(new)
@@ -202,7 +245,9 @@ def _reading(path):
     try:
         yield path
     except (sf.SoundFileError, TypeError, OSError) as error:  # TypeError: headerless formats, by their suffix
-        raise InputError(f"{path} cannot be read as sound: it is damaged or cut off, or no wav, flac, ogg or mp3 file.") from error
+        raise InputError(
+            f"{path} cannot be read as sound: it is damaged or cut off, or no wav, flac, ogg or mp3 file."
+        ) from error
 
 # %% ../nbs/00_audio.ipynb #ab10a48e
 class AudioInfo(NamedTuple):
@@ -213,7 +258,8 @@ class AudioInfo(NamedTuple):
     seconds: float
 
 def audio_info(path):
-    "The `AudioInfo` of a sound file, without decoding it. Raises `InputError` if the file is missing or is no sound."
+    """The `AudioInfo` of a sound file, without decoding it. Raises `InputError` if the file is missing or is
+    no sound."""
     with _reading(path) as path:
         info = sf.info(path)
     return AudioInfo(info.samplerate, info.channels, info.frames, info.frames / info.samplerate)
@@ -237,9 +283,9 @@ def _read(path, start, seconds):
 def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=None):
     """The sound file (wav, flac, ogg or mp3) as a float32 tensor (channels, n) at `sample_rate`.
 
-    `start` and `seconds` choose an excerpt, of round(seconds * sample_rate) samples or fewer if the file ends first.
-    A file that was cut off gives what it still holds, if its format can tell. Raises `InputError` if the file is
-    missing, damaged, no sound, or empty, if it holds NaN, or if it ends before `start`."""
+    `start` and `seconds` choose an excerpt, of round(seconds * sample_rate) samples or fewer if the file ends
+    first. A file that was cut off gives what it still holds, if its format can tell. Raises `InputError` if
+    the file is missing, damaged, no sound, or empty, if it holds NaN, or if it ends before `start`."""
     if not 0 <= start < math.inf or not (seconds is None or 0 < seconds < math.inf):
         raise InputError(f"start={start}, seconds={seconds}: give a start of 0 or more, and seconds above 0.")
     samples, rate = _read(path, start, seconds)
@@ -250,7 +296,8 @@ def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=Non
 # %% ../nbs/00_audio.ipynb #d31298fb
 @contextlib.contextmanager
 def replacing(path):
-    """A temporary path beside `path`, with its suffix, that replaces `path` when the block ends and is removed if the block fails.
+    """A temporary path beside `path`, with its suffix, that replaces `path` when the block ends and is
+    removed if the block fails.
 
     Parent folders are made. Raises `InputError` if `path` is a folder or cannot be written."""
     path = Path(path)
@@ -274,19 +321,25 @@ def check_format(path, channels, sample_rate):
         raise InputError(f"{path}: give a name that ends in one of {', '.join(_FORMATS)}.")
     f = _FORMATS[path.suffix.lower()]
     if channels > f.channels:
-        raise InputError(f"{path}: {f.name} holds at most {f.channels} channels, not {channels}; use `set_channels`, or save as wav.")
+        raise InputError(
+            f"{path}: {f.name} holds at most {f.channels} channels, not {channels}; use `set_channels`, or"
+            " save as wav."
+        )
     if sample_rate != int(sample_rate) or int(sample_rate) not in f.rates:
         raise InputError(f"{path}: {f.name} cannot hold {sample_rate} Hz; `resample` to {SAMPLE_RATE} first.")
 
 # %% ../nbs/00_audio.ipynb #0164756d
 def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
-    """Write a waveform (c, n), or a batch of one (1, c, n), as wav or flac (16 bits), ogg or mp3, by the suffix of `path`.
+    """Write a waveform (c, n), or a batch of one (1, c, n), as wav or flac (16 bits), ogg or mp3, by the
+    suffix of `path`.
 
     Parent folders are made, and an older file is replaced only by a whole new one. Samples beyond [-1, 1] are
     clipped, with a warning. Raises `InputError` if the format does not exist or cannot hold the waveform."""
     path, waveform = Path(path), check_waveform(waveform)
     if waveform.ndim == 3 and len(waveform) > 1:
-        raise InputError(f"{path}: a batch of {len(waveform)} waveforms does not fit into one file; save them one by one.")
+        raise InputError(
+            f"{path}: a batch of {len(waveform)} waveforms does not fit into one file; save them one by one."
+        )
     waveform = waveform.reshape(waveform.shape[-2:])
     check_format(path, len(waveform), sample_rate)
     peak = waveform.abs().max().item()
@@ -297,4 +350,6 @@ def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
         try:
             _encode(temporary, waveform, sample_rate, path.suffix.lower())
         except sf.SoundFileError as error:
-            raise InputError(f"{path} cannot be written; is there space, and may you write to this folder?") from error
+            raise InputError(
+                f"{path} cannot be written; is there space, and may you write to this folder?"
+            ) from error

@@ -26,8 +26,8 @@ MIX = Parameter("mix", "one noise for both, or one each", "linear", choices=("li
 def mix_noise(eps_a, eps_b, ratio, mix="linear"):
     """Two noises of one shape, mixed so that `ratio` 0 is the first and 1 the second.
 
-    linear: 1 - ratio and ratio, as the paper has it. spherical: cosine and sine of a quarter turn, which leaves the variance
-    of independent noises as it is."""
+    linear: 1 - ratio and ratio, as the paper has it. spherical: cosine and sine of a quarter turn, which
+    leaves the variance of independent noises as it is."""
     if mix == "linear": return (1 - ratio) * eps_a + ratio * eps_b
     MIX.check(mix)
     quarter = math.pi / 2  # a cosine would miss 0 at ratio 1
@@ -42,7 +42,10 @@ def _check_pair(a, b):
     "Both as tensors, or an InputError where they do not go together."
     a, b = check_waveform(a, "a"), check_waveform(b, "b")
     if a.ndim != b.ndim or a.ndim == 3 and len(a) != len(b):
-        raise InputError(f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}: give two waveforms, or two batches of as many")
+        raise InputError(
+            f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}: give two waveforms, or two batches of as"
+            " many"
+        )
     if max(a.shape[-2], b.shape[-2]) > 2:
         raise InputError(f"a has {a.shape[-2]} channels and b {b.shape[-2]}: give mono or stereo")
     return a, b
@@ -50,24 +53,25 @@ def _check_pair(a, b):
 # %% ../nbs/44_interpolation.ipynb #df189630
 @patch
 @torch.no_grad()
-def interpolate(self: Msanii,
-                a,               # a waveform (c, n) or (b, c, n), of any length
-                b,               # another one, or as many of them
-                ratio=0.5,       # 0 is style transfer of a at that strength and seed, 1 of b
-                strength=0.5,    # from 0 (the mels are mixed, and nothing is made anew) to 1 (the songs are forgotten)
-                mix="linear",    # linear, with one noise for both, or spherical, with one each (`mix_noise`)
-                steps=None,      # network passes; the model's if None
-                seed=0,          # of the first item, the next has seed + 1 and so on; or a list
-                sampler=None,    # ddpm, ddim or dpm; the model's if None
-                window=None,     # seconds that the network hears at once
-                progress=True,   # show a bar
-                callback=None,   # callback(i, t, x, x0) follows each step
-               ):
+def interpolate(
+    self: Msanii,
+    a,  # a waveform (c, n) or (b, c, n), of any length
+    b,  # another one, or as many of them
+    ratio=0.5,  # 0 is style transfer of a at that strength and seed, 1 of b
+    strength=0.5,  # from 0 (the mels are mixed, and nothing is made anew) to 1 (the songs are forgotten)
+    mix="linear",  # linear, with one noise for both, or spherical, with one each (`mix_noise`)
+    steps=None,  # network passes; the model's if None
+    seed=0,  # of the first item, the next has seed + 1 and so on; or a list
+    sampler=None,  # ddpm, ddim or dpm; the model's if None
+    window=None,  # seconds that the network hears at once
+    progress=True,  # show a bar
+    callback=None,  # callback(i, t, x, x0) follows each step
+):
     """A waveform between two (Maina 2023, arXiv 2301.06468).
 
-    Length and level, in decibels, lie between those of a and b; where one is mono and the other stereo the result is stereo.
-    With spherical mixing ratio 1 has another noise than `style_transfer` of b. Returns (c, n) or (b, c, n) on the model's
-    device. InputError for arguments that cannot be."""
+    Length and level, in decibels, lie between those of a and b; where one is mono and the other stereo the
+    result is stereo. With spherical mixing ratio 1 has another noise than `style_transfer` of b. Returns (c,
+    n) or (b, c, n) on the model's device. InputError for arguments that cannot be."""
     a, b = (w.to(self.device) for w in _check_pair(a, b))
     ratio, strength, mix = RATIO.check(ratio), STRENGTH.check(strength), MIX.check(mix)
     c, n = max(a.shape[-2], b.shape[-2]), max(1, round((1 - ratio) * a.shape[-1] + ratio * b.shape[-1]))
@@ -77,23 +81,29 @@ def interpolate(self: Msanii,
 
     def edit(item, seed):
         other = next(others)
-        gains = familiar_gain(item), familiar_gain(other)  # silence that is put behind a song makes it no quieter
+        # silence that is put behind a song makes it no quieter
+        gains = familiar_gain(item), familiar_gain(other)
         item, other = (F.pad(w, (0, max(0, n - w.shape[-1])))[:, :n].expand(c, n) for w in (item, other))
         x0 = _mixed_mel(walk, (item, other), gains, ratio, clip=bool(ts))
-        if ts: x0 = renoise(walk, x0, ts, torch.Generator().manual_seed(seed), _blend(ratio, mix, seed))
+        if ts:
+            x0 = renoise(walk, x0, ts, torch.Generator().manual_seed(seed), _blend(ratio, mix, seed))
         level = _between(rms(item), rms(other), ratio)
         peak = 1.0 if max(item.abs().max(), other.abs().max()) <= 1 else math.inf
         return with_level(decode_long(self, x0, n, seed), level, peak)
+
     return each_item(a, seed, edit)
 
 def _mixed_mel(walk, songs, gains, ratio, clip):
     "The mels of two waveforms (c, n), each at a level that the network knows, mixed linearly: (1, c, f, t)."
     most = 1 if clip else math.inf
-    mels = [encode_long(walk.m, gain * song, walk.frames).clamp(-most, most) for gain, song in zip(gains, songs)]
+    mels = [
+        encode_long(walk.m, gain * song, walk.frames).clamp(-most, most) for gain, song in zip(gains, songs)
+    ]
     return sum(w * x for w, x in zip((1 - ratio, ratio), mels))
 
 def _blend(ratio, mix, seed):
-    "What becomes of the noise: nothing if both songs share one, else it is mixed with that of the second song."
+    """What becomes of the noise: nothing if both songs share one, else it is mixed with that of the second
+    song."""
     if mix == "linear": return lambda eps: eps
     def blend(eps):
         other = torch.Generator().manual_seed(-1 - seed)  # another stream: ddpm draws from the first

@@ -35,7 +35,8 @@ def with_level(waveform, level, peak=1.0):
 
 # %% ../nbs/41_long.ipynb #a47e908c
 def encode_long(m, waveform, frames=8192):
-    "waveform (c, n) -> scaled mel (1, c, f, t), not clipped: what m.mel makes, but no more than `frames` frames at once."
+    """waveform (c, n) -> scaled mel (1, c, f, t), not clipped: what m.mel makes, but no more than `frames`
+    frames at once."""
     hop, t, margin, parts = m.mel.hop, m.mel.frames(waveform.shape[-1]), m.mel.n_fft // m.mel.hop, []
     for s in range(0, t, frames):
         first = max(0, s - margin)
@@ -47,12 +48,14 @@ def encode_long(m, waveform, frames=8192):
 def edge_weight(keep, fade):
     "keep (n,) -> weights (n,): 1 where it is False, falling to 0 within `fade` samples on either side."
     n, where = len(keep), torch.arange(len(keep), device=keep.device)
-    before = torch.where(keep, -n - fade, where).cummax(0).values  # the nearest sample on the left that is not kept
+    # the nearest sample on the left that is not kept
+    before = torch.where(keep, -n - fade, where).cummax(0).values
     after = torch.where(keep, 2 * n + fade, where).flip(0).cummin(0).values.flip(0)
     return (1 - torch.minimum(where - before, after - where) / (fade + 1)).clamp(min=0)
 
 def splice(known, new, keep, fade):
-    "known (c, n) where keep (n,) is True, new (c, n) elsewhere, with a linear crossfade over the `fade` kept samples next to each seam."
+    """known (c, n) where keep (n,) is True, new (c, n) elsewhere, with a linear crossfade over the `fade`
+    kept samples next to each seam."""
     weight = edge_weight(keep, fade)
     return torch.where(weight > 0, (1 - weight) * known + weight * new, known)
 
@@ -70,19 +73,27 @@ def gaps(keep):
 
 # %% ../nbs/41_long.ipynb #a61c31c4
 def carry_phase(S, X, kept, start, n_fft=2048, hop=1024):
-    """Phases (c, k, t), in 65,536ths of a turn: those of X (c, k, t) in `kept` frames (t,), and from there each partial of S (c, k, t)
-    runs on like a clock, from both sides of a gap to its middle. start (k,) stands in for the phase of silence."""
+    """Phases (c, k, t), in 65,536ths of a turn: those of X (c, k, t) in `kept` frames (t,), and from there
+    each partial of S (c, k, t) runs on like a clock, from both sides of a gap to its middle. start (k,)
+    stands in for the phase of silence."""
     phase = torch.where(X.abs() > 1e-6, (X.angle() * (TURN / (2 * math.pi))).round().long(), start[:, None])
     steps, nearest, ahead = peaks(S.mean(0).T, n_fft, hop)
     for a, b in gaps(kept):
         mid = b if b == len(kept) else a if a == 0 else (a + b) // 2
-        if a == 0 and b == len(kept): phase[..., 0], a = turn_on(start, -steps[0], steps[0], nearest[0], ahead[0]), 1  # nothing is known
-        for j in range(a, mid): phase[..., j] = turn_on(phase[..., j - 1], steps[j - 1], steps[j], nearest[j], ahead[j])
-        for j in reversed(range(mid, b)): phase[..., j] = turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
+        if a == 0 and b == len(kept):
+            phase[..., 0], a = (
+                turn_on(start, -steps[0], steps[0], nearest[0], ahead[0]),
+                1,
+            )  # nothing is known
+        for j in range(a, mid):
+            phase[..., j] = turn_on(phase[..., j - 1], steps[j - 1], steps[j], nearest[j], ahead[j])
+        for j in reversed(range(mid, b)):
+            phase[..., j] = turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
     return phase % TURN
 
 def rebuild(S, known, keep, iterations=32, fade=2205, generator=None, n_fft=2048, hop=1024):
-    """A waveform (c, n) of magnitudes close to S (c, k, t), in phase with the samples of `known` (c, n), which hold where keep (n,) is True.
+    """A waveform (c, n) of magnitudes close to S (c, k, t), in phase with the samples of `known` (c, n),
+    which hold where keep (n,) is True.
 
     fade: samples over which they take hold. generator: of the phases that nothing known determines."""
     n, (k, t) = known.shape[-1], S.shape[1:]
@@ -108,7 +119,8 @@ def synthesise(m,            # a model, of which the vocoder and the mel transfo
                fade=2205,    # samples of the crossfade on the kept side of a seam
                gain=None,    # factors (t,) for the magnitudes
               ):
-    "A waveform (c, n) that is `known` where `keep` is True, and elsewhere the sound of the mel x, in phase with what is known."
+    """A waveform (c, n) that is `known` where `keep` is True, and elsewhere the sound of the mel x, in phase
+    with what is known."""
     out, keep, hop, t = known.clone(), keep.clone(), m.mel.hop, x.shape[-1]
     overlap, generator = min(64, frames // 2), torch.Generator().manual_seed(seed)
     for s, _ in cover(t, frames, overlap):
@@ -116,7 +128,9 @@ def synthesise(m,            # a model, of which the vocoder and the mel transfo
         if keep[samples].all(): continue
         S = m.magnitude(x[..., s])[0]
         if gain is not None: S = S * gain[s]
-        new = rebuild(S, out[:, samples], keep[samples], m.settings.iterations, fade, generator, m.mel.n_fft, hop)
+        new = rebuild(
+            S, out[:, samples], keep[samples], m.settings.iterations, fade, generator, m.mel.n_fft, hop
+        )
         out[:, samples] = splice(out[:, samples], new, keep[samples], fade)
         if s.stop < t: keep[samples.start : samples.stop - overlap // 2 * hop] = True
     return out
@@ -125,7 +139,8 @@ def synthesise(m,            # a model, of which the vocoder and the mel transfo
 AT_ONCE = 8192  # frames that are decoded at once at most: 190 s, about 1 GB
 
 def decode_long(m, x, n, seed=0, frames=AT_ONCE):
-    "Scaled mel x (1, c, f, t) -> waveform (c, n): at once if t is at most `frames`, else by `synthesise` in windows of so many."
+    """Scaled mel x (1, c, f, t) -> waveform (c, n): at once if t is at most `frames`, else by `synthesise` in
+    windows of so many."""
     if x.shape[-1] <= frames: return m.decode(x, n, [seed])[0]
     unknown = torch.zeros(n, dtype=torch.bool, device=x.device)
     return synthesise(m, x, x.new_zeros(x.shape[1], n), unknown, seed, frames)

@@ -16,7 +16,9 @@ from .score import load_score, role_notes
 from .walk import Parameter, Walk, check_length, seeds
 
 # %% ../nbs/48_render.ipynb #06bc68bb
-TAIL = Parameter("tail", "how long the sound goes on after the last note", 1.0, low=0, high=60, unit="seconds")
+TAIL = Parameter(
+    "tail", "how long the sound goes on after the last note", 1.0, low=0, high=60, unit="seconds"
+)
 
 @patch
 @torch.no_grad()
@@ -31,16 +33,20 @@ def render(self: Msanii,
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
           ):
-    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its end, on the model's device.
+    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its end, on the model's
+    device.
 
-    Tracks named MELODY and BRIDGE have these roles, all others are the piano, whatever their instrument; drums are left out,
-    and so are notes beyond the piano's 88 keys. A result that would exceed [-1, 1] is scaled down as a whole. InputError for
-    a score that cannot be used (see `load_score`), that has nothing but drums, or does not fit into the memory, and for a
-    model whose U-Net takes no score."""
+    Tracks named MELODY and BRIDGE have these roles, all others are the piano, whatever their instrument;
+    drums are left out, and so are notes beyond the piano's 88 keys. A result that would exceed [-1, 1] is
+    scaled down as a whole. InputError for a score that cannot be used (see `load_score`), that has nothing
+    but drums, or does not fit into the memory, and for a model whose U-Net takes no score."""
     score, seed = load_score(score), seeds(seed, 1)[0]
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
     if not len(role_notes(score)):
-        raise InputError("the score holds drums alone, and this model plays keys: give a score with notes for other instruments")
+        raise InputError(
+            "the score holds drums alone, and this model plays keys: give a score with notes for other"
+            " instruments"
+        )
     seconds = check_length(self, score.get_end_time() + TAIL.check(tail), "the score's length in seconds")
     n, generator = max(1, round(seconds * self.mel.sample_rate)), torch.Generator().manual_seed(seed)
     x = walk.noise(self.mel.frames(n), generator)

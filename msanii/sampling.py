@@ -38,7 +38,8 @@ def sample(self: Msanii,
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
           ):
-    """Synthesise music from noise: waveform (batch, 2, n), n = round(seconds * 44100), float32, on the model's device.
+    """Synthesise music from noise: waveform (batch, 2, n), n = round(seconds * 44100), float32, on the
+    model's device.
 
     An item that would exceed [-1, 1] is scaled down as a whole. InputError for arguments that cannot be."""
     n, items = max(1, round(check_length(self, seconds) * self.mel.sample_rate)), []
@@ -52,9 +53,13 @@ def sample(self: Msanii,
 @patch
 @torch.no_grad()
 def reconstruct(self: Msanii, waveform, seed=0):
-    """waveform (c, n) or (b, c, n) to its mel and back, without diffusion; returns the same shape, on the model's device.
+    """waveform (c, n) or (b, c, n) to its mel and back, without diffusion; returns the same shape, on the
+    model's device.
 
-    seed: of the first item's phases. InputError for NaN, emptiness, a wrong shape, or more than the memory holds."""
+    seed: of the first item's phases. InputError for NaN, emptiness, a wrong shape, or more than the memory
+    holds."""
     waveform = check_waveform(waveform).to(self.device)
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
-    return each_item(waveform, seed, lambda item, s: decode_long(self, encode_long(self, item), item.shape[-1], s))
+    return each_item(
+        waveform, seed, lambda item, s: decode_long(self, encode_long(self, item), item.shape[-1], s)
+    )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-with contextlib.redirect_stdout(None): import pretty_midi  # the library's bindings print where they found it if CI is set
+# the library's bindings print where they found it if CI is set
+with contextlib.redirect_stdout(None): import pretty_midi
 
 from .audio import SAMPLE_RATE, InputError
 
@@ -33,13 +34,19 @@ def _check_notes(score, name):
     if not played:
         raise InputError(f"{name} holds no notes: give a score in which something sounds.")
     for note in played:
-        if not (0 <= note.start <= note.end < math.inf and 0 <= note.pitch <= 127 and 0 <= note.velocity <= 127):
-            raise InputError(f"{name} holds {note}: times are 0 s or later and end after they start, pitch and velocity 0 to 127.")
+        if not (
+            0 <= note.start <= note.end < math.inf and 0 <= note.pitch <= 127 and 0 <= note.velocity <= 127
+        ):
+            raise InputError(
+                f"{name} holds {note}: times are 0 s or later and end after they start, pitch and velocity 0"
+                " to 127."
+            )
     return score
 
 # %% ../nbs/20_score.ipynb #e227f74c
 def load_score(score):
-    """A `pretty_midi.PrettyMIDI` from the path or the bytes of a MIDI file, or from a PrettyMIDI (returned as it is).
+    """A `pretty_midi.PrettyMIDI` from the path or the bytes of a MIDI file, or from a PrettyMIDI (returned as
+    it is).
 
     `InputError` if it is missing, damaged or no MIDI, or if no note sounds in it."""
     if isinstance(score, pretty_midi.PrettyMIDI):
@@ -50,13 +57,21 @@ def load_score(score):
         name, data = str(score), _read_file(score)
     try:
         parsed = pretty_midi.PrettyMIDI(io.BytesIO(data))
-    except Exception as error:  # damage shows as EOFError, OSError, ValueError, KeyError, IndexError, ... from deep inside
-        raise InputError(f"{name} cannot be read as MIDI: give an undamaged .mid file. ({type(error).__name__}: {error})") from error
+    except Exception as error:  # damage shows as many kinds, from deep inside
+        raise InputError(
+            f"{name} cannot be read as MIDI: give an undamaged .mid file. ({type(error).__name__}: {error})"
+        ) from error
     return _check_notes(parsed, name)
 
 # %% ../nbs/20_score.ipynb #f6c153e8
-SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts",
-                     "/opt/homebrew/share/soundfonts", "~/.local/share/soundfonts")
+SOUNDFONT_FOLDERS = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "/usr/local/share/soundfonts",
+    "/opt/homebrew/share/soundfonts",
+    "~/.local/share/soundfonts",
+)
 
 def _is_soundfont(path):
     "Does the file open as a SoundFont: a RIFF file whose form is sfbk?"
@@ -69,16 +84,23 @@ def _is_soundfont(path):
 
 # %% ../nbs/20_score.ipynb #fd0c4bdd
 def find_soundfont(path=None):
-    """The SoundFont file to play with: `path`, else the environment variable MSANII_SOUNDFONT or SOUNDFONT, else the
-    one inside the pretty_midi package, else one that the system has installed.
+    """The SoundFont file to play with: `path`, else the environment variable MSANII_SOUNDFONT or SOUNDFONT,
+    else the one inside the pretty_midi package, else one that the system has installed.
 
     `InputError` if the file that was named is no SoundFont, or if there is none anywhere."""
-    for origin, given in [("", path)] + [(f" (from {v})", os.environ.get(v)) for v in ("MSANII_SOUNDFONT", "SOUNDFONT")]:
+    for origin, given in [("", path)] + [
+        (f" (from {v})", os.environ.get(v)) for v in ("MSANII_SOUNDFONT", "SOUNDFONT")
+    ]:
         if given:
             if not _is_soundfont(given):
-                raise InputError(f"{given}{origin} is no SoundFont file: give the path of a .sf2 or .sf3 file.")
+                raise InputError(
+                    f"{given}{origin} is no SoundFont file: give the path of a .sf2 or .sf3 file."
+                )
             return Path(given)
-    folders = [Path(pretty_midi.__file__).parent, *(Path(folder).expanduser() for folder in SOUNDFONT_FOLDERS)]
+    folders = [
+        Path(pretty_midi.__file__).parent,
+        *(Path(folder).expanduser() for folder in SOUNDFONT_FOLDERS),
+    ]
     for file in (file for folder in folders for file in sorted(folder.glob("*.sf[23]"))):
         if _is_soundfont(file):
             return file
@@ -87,15 +109,24 @@ def find_soundfont(path=None):
 
 # %% ../nbs/20_score.ipynb #2f6d1d5d
 BLOCK = 64  # FluidSynth computes this many samples at a time; an event takes effect where a block starts
-SETTINGS = {"synth.cpu-cores": 1, "synth.polyphony": 1024, "synth.chorus.active": 0, "synth.reverb.active": 1,
-            "synth.reverb.room-size": 0.2, "synth.reverb.damp": 0.0, "synth.reverb.width": 0.5, "synth.reverb.level": 0.9}
+SETTINGS = {
+    "synth.cpu-cores": 1,
+    "synth.polyphony": 1024,
+    "synth.chorus.active": 0,
+    "synth.reverb.active": 1,
+    "synth.reverb.room-size": 0.2,
+    "synth.reverb.damp": 0.0,
+    "synth.reverb.width": 0.5,
+    "synth.reverb.level": 0.9,
+}
 OMNI_AND_MONO = range(124, 128)  # controllers that would join channels to one another
 BANK = (0, 32)                   # controllers that choose a bank; the program is chosen once and for all
 
 # %% ../nbs/20_score.ipynb #9f114876
 def _events(score, sample_rate):
-    """What is to be played, in order: (sample, rank, channel, a, b, note). At one instant notes end (rank 0: pitch a)
-    before controllers (1: number a, value b) and bends (2: a) change, and notes start (3: pitch a, velocity b) last."""
+    """What is to be played, in order: (sample, rank, channel, a, b, note). At one instant notes end (rank 0:
+    pitch a) before controllers (1: number a, value b) and bends (2: a) change, and notes start (3: pitch a,
+    velocity b) last."""
     def at(seconds):
         return BLOCK * round(max(seconds, 0) * sample_rate / BLOCK)
     events = []
@@ -126,7 +157,8 @@ def _send(synth, event, sounding):
 
 # %% ../nbs/20_score.ipynb #f4a72748
 def _set_up(synth, soundfont, instruments):
-    "Give each instrument a channel and its sound: bank 128 holds drum kits, bank 0 the rest; program 0 where its own is missing."
+    """Give each instrument a channel and its sound: bank 128 holds drum kits, bank 0 the rest; program 0
+    where its own is missing."""
     font = synth.sfload(str(soundfont))
     if font < 0:
         raise InputError(f"{soundfont} cannot be read as a SoundFont: give an undamaged .sf2 or .sf3 file.")
@@ -158,26 +190,36 @@ def find_fluidsynth():
     try:
         import fluidsynth
     except (ImportError, OSError) as error:
-        raise InputError("FluidSynth is missing, so no score can be played: install it (Debian, Ubuntu, Colab: apt-get install "
-                         f"libfluidsynth3; macOS: brew install fluid-synth). ({error})") from error
+        raise InputError(
+            "FluidSynth is missing, so no score can be played: install it (Debian, Ubuntu, Colab: apt-get"
+            f" install libfluidsynth3; macOS: brew install fluid-synth). ({error})"
+        ) from error
     return fluidsynth
 
 def _check_rendering(score, sample_rate, seconds):
     "An `InputError` for what FluidSynth cannot play."
     if not 8_000 <= sample_rate <= 96_000:
-        raise InputError(f"sample_rate is {sample_rate}: FluidSynth plays at 8000 to 96000 Hz; use `resample` for others.")
+        raise InputError(
+            f"sample_rate is {sample_rate}: FluidSynth plays at 8000 to 96000 Hz; use `resample` for others."
+        )
     if len(score.instruments) > 256:
-        raise InputError(f"The score has {len(score.instruments)} instruments: FluidSynth plays 256 at most; join some.")
+        raise InputError(
+            f"The score has {len(score.instruments)} instruments: FluidSynth plays 256 at most; join some."
+        )
     if not 0 < seconds <= 7200:
-        raise InputError(f"The score with its tail lasts {seconds:.0f} s: give up to two hours, or parts of it.")
+        raise InputError(
+            f"The score with its tail lasts {seconds:.0f} s: give up to two hours, or parts of it."
+        )
 
 # %% ../nbs/20_score.ipynb #ac3707c2
 def render_score(score, sample_rate=SAMPLE_RATE, soundfont=None, gain=1.0, tail=1.0):
-    """Play a score (path, bytes or PrettyMIDI) with FluidSynth: float32 waveform (2, n), to `tail` seconds after its end.
+    """Play a score (path, bytes or PrettyMIDI) with FluidSynth: float32 waveform (2, n), to `tail` seconds
+    after its end.
 
-    Every instrument has a channel of its own, so there may be 256 of them. The same score gives the same samples to the
-    bit. Samples grow in proportion to `gain` and are not clipped; at 1.0 the songs of POP909 stay within [-1, 1].
-    `InputError` where FluidSynth or the SoundFont is missing, or the score cannot be used (see `load_score`)."""
+    Every instrument has a channel of its own, so there may be 256 of them. The same score gives the same
+    samples to the bit. Samples grow in proportion to `gain` and are not clipped; at 1.0 the songs of POP909
+    stay within [-1, 1]. `InputError` where FluidSynth or the SoundFont is missing, or the score cannot be
+    used (see `load_score`)."""
     score, soundfont, fluidsynth = load_score(score), find_soundfont(soundfont), find_fluidsynth()
     seconds = score.get_end_time() + tail
     _check_rendering(score, sample_rate, seconds)
@@ -192,11 +234,14 @@ def render_score(score, sample_rate=SAMPLE_RATE, soundfont=None, gain=1.0, tail=
 
 # %% ../nbs/20_score.ipynb #0584979b
 def _sounding(instrument, end):
-    "Note offsets (s) of an instrument that heed its pedal (controller 64, down from value 64 on), in the order of its notes."
+    """Note offsets (s) of an instrument that heed its pedal (controller 64, down from value 64 on), in the
+    order of its notes."""
     pedal = sorted((c.time, c.value >= 64) for c in instrument.control_changes if c.number == 64)
     times, down = np.array([time for time, _ in pedal]), np.array([d for _, d in pedal], dtype=bool)
     offsets, struck = {}, {}
-    for note in sorted(instrument.notes, key=lambda note: note.start, reverse=True):  # from the last, to know the next
+    for note in sorted(
+        instrument.notes, key=lambda note: note.start, reverse=True
+    ):  # from the last, to know the next
         offset, i = note.end, np.searchsorted(times, note.end, side="right") - 1
         if i >= 0 and down[i]:
             lifts = times[i:][~down[i:]]
@@ -207,25 +252,34 @@ def _sounding(instrument, end):
 
 # %% ../nbs/20_score.ipynb #ceabe3ef
 def notes(score, pedal=True):
-    """The notes of a score, drums left out: float64 array (N, 5), sorted by onset. A row is onset (s), offset (s), pitch
-    (MIDI number), velocity (0 to 127), and track (the instrument's place in the score).
+    """The notes of a score, drums left out: float64 array (N, 5), sorted by onset. A row is onset (s), offset
+    (s), pitch (MIDI number), velocity (0 to 127), and track (the instrument's place in the score).
 
-    Under the sustain pedal a note ends when the pedal comes up or its key is struck again; `pedal=False`: when its key comes up."""
+    Under the sustain pedal a note ends when the pedal comes up or its key is struck again; `pedal=False`:
+    when its key comes up."""
     score, rows = load_score(score), []
     for track, instrument in enumerate(score.instruments):
         if not instrument.is_drum:
-            offsets = _sounding(instrument, score.get_end_time()) if pedal else [note.end for note in instrument.notes]
-            rows += [(n.start, offset, n.pitch, n.velocity, track) for n, offset in zip(instrument.notes, offsets)]
+            offsets = (
+                _sounding(instrument, score.get_end_time())
+                if pedal
+                else [note.end for note in instrument.notes]
+            )
+            rows += [
+                (n.start, offset, n.pitch, n.velocity, track) for n, offset in zip(instrument.notes, offsets)
+            ]
     return np.array(sorted(rows), dtype=np.float64).reshape(-1, 5)
 
 # %% ../nbs/20_score.ipynb #1be58a36
 LOWEST, KEYS = 21, 88  # the piano's keys: MIDI pitch 21 (A0) to 108 (C8)
 
 def piano_roll(score, frames, start=0, hop=1024, sample_rate=SAMPLE_RATE):
-    """The piano roll (1, 176, frames), float32, of a score or of its `notes` on the frame grid of the mel spectrogram.
+    """The piano roll (1, 176, frames), float32, of a score or of its `notes` on the frame grid of the mel
+    spectrogram.
 
-    Frame j is centred at sample (start + j) * hop. Rows 0 to 87 hold onsets and rows 88 to 175 sounding keys, from pitch
-    21 to 108; a cell holds velocity / 127. Notes beyond the piano's keys are left out; of equal notes the loudest counts."""
+    Frame j is centred at sample (start + j) * hop. Rows 0 to 87 hold onsets and rows 88 to 175 sounding keys,
+    from pitch 21 to 108; a cell holds velocity / 127. Notes beyond the piano's keys are left out; of equal
+    notes the loudest counts."""
     table = score if isinstance(score, np.ndarray) else notes(score)
     roll = np.zeros((2, KEYS, frames), np.float32)
     first, last = (np.rint(table[:, :2] * (sample_rate / hop)).astype(np.int64) - start).T
@@ -259,7 +313,9 @@ def role_roll(score, frames, start=0, hop=1024, sample_rate=SAMPLE_RATE):
 
     score: a score, or its `role_notes`."""
     table = score if isinstance(score, np.ndarray) else role_notes(score)
-    rolls = [piano_roll(table[table[:, 4] == role], frames, start, hop, sample_rate) for role in range(len(ROLES))]
+    rolls = [
+        piano_roll(table[table[:, 4] == role], frames, start, hop, sample_rate) for role in range(len(ROLES))
+    ]
     return torch.cat(rolls, dim=1)
 
 # %% ../nbs/20_score.ipynb #bdee9e0d
@@ -280,7 +336,14 @@ def _chord_name(tonic, mode, root):
 PROGRESSIONS = {  # four chords by the degree of their root, counted from 0
     "maj": [(0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 5, 4), (3, 4, 0, 5), (0, 2, 3, 4)],
     "min": [(0, 5, 2, 6), (0, 3, 5, 6), (5, 6, 0, 0), (0, 6, 5, 6), (0, 2, 6, 3)]}
-RHYTHMS = [(0, 1, 2, 3), (0, 1, 1.5, 2, 3), (0, 0.5, 1, 2, 3, 3.5), (0, 1.5, 2, 3), (0.5, 1, 1.5, 2, 3), (0, 1.5, 3)]
+RHYTHMS = [
+    (0, 1, 2, 3),
+    (0, 1, 1.5, 2, 3),
+    (0, 0.5, 1, 2, 3, 3.5),
+    (0, 1.5, 2, 3),
+    (0.5, 1, 1.5, 2, 3),
+    (0, 1.5, 3),
+]
 CADENCES = [(0, 2), (0, 1, 2), (0, 0.5, 1)]
 
 # %% ../nbs/20_score.ipynb #28b421c7
@@ -292,7 +355,11 @@ def _phrase(rng, roots, low):
     for bar, (root, beats) in enumerate(zip(roots, bars)):
         for beat, end in zip(beats, [*beats[1:], 4]):
             if beat % 2 == 0:
-                near = [d for d in range(degree - 3, degree + 4) if (d - root) % 7 in (0, 2, 4) and low <= d <= low + 9]
+                near = [
+                    d
+                    for d in range(degree - 3, degree + 4)
+                    if (d - root) % 7 in (0, 2, 4) and low <= d <= low + 9
+                ]
                 degree = int(rng.choice(near))
             else:
                 degree = int(np.clip(degree + rng.choice((-1, 1)), low, low + 9))
@@ -316,12 +383,17 @@ def _drum_bar(opening, chorus):
 
 # %% ../nbs/20_score.ipynb #d406b3e8
 def _bar(tonic, mode, bar, root, melody, chorus, last):
-    "One bar of a song: for each of its four tracks [(beat, length, pitch)]. The last bar is the tonic chord, held."
+    """One bar of a song: for each of its four tracks [(beat, length, pitch)]. The last bar is the tonic
+    chord, held."""
     chord = sorted(55 + (_pitch(tonic, mode, root + third) - 55) % 12 for third in (0, 2, 4))
     bass = 36 + (_pitch(tonic, mode, root) - 36) % 12
     if last:
         return [(0, 4, _pitch(tonic, mode, 7))], [(0, 4, p) for p in chord], [(0, 4, bass)], []
-    tune = [(beat % 4, length, _pitch(tonic, mode, degree)) for beat, length, degree in melody if beat // 4 == bar % 4]
+    tune = [
+        (beat % 4, length, _pitch(tonic, mode, degree))
+        for beat, length, degree in melody
+        if beat // 4 == bar % 4
+    ]
     basses = [(beat, 1, bass) for beat in ((0, 1.5, 2, 3) if chorus else (0, 2))]
     return tune, _chord_bar(chord, chorus), basses, _drum_bar(bar % 4 == 0, chorus)
 
@@ -350,14 +422,21 @@ def _empty_score(tonic, mode, tempo, programs):
 
 # %% ../nbs/20_score.ipynb #786feb5c
 def _draw(seed, seconds, tempo, key):
-    "The generator of a seed, and what it draws first: tonic, mode, tempo (beats a minute), and the programs of the tracks."
+    """The generator of a seed, and what it draws first: tonic, mode, tempo (beats a minute), and the programs
+    of the tracks."""
     if not (0 < seconds <= 7200 and (tempo is None or 20 <= tempo <= 400)):
-        raise InputError(f"seconds={seconds}, tempo={tempo}: give up to 7200 seconds, and 20 to 400 beats a minute.")
+        raise InputError(
+            f"seconds={seconds}, tempo={tempo}: give up to 7200 seconds, and 20 to 400 beats a minute."
+        )
     try:
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise InputError(f"seed is {seed!r}: give a whole number of 0 or more. ({error})") from error
-    tonic, mode, drawn = int(rng.integers(12)), ("maj", "min")[int(rng.random() < 0.4)], int(rng.integers(88, 129))
+    tonic, mode, drawn = (
+        int(rng.integers(12)),
+        ("maj", "min")[int(rng.random() < 0.4)],
+        int(rng.integers(88, 129)),
+    )
     programs = [int(rng.choice(choice)) for choice in ((0, 11, 24, 73), (0, 4, 25, 48), (32, 33, 35), (0,))]
     if tempo is None:  # whole bars, where there is room for a few
         tempo = drawn if seconds < 8 else 240 * round(seconds * drawn / 240) / seconds
@@ -365,7 +444,8 @@ def _draw(seed, seconds, tempo, key):
 
 # %% ../nbs/20_score.ipynb #ccea2e75
 def _write_bar(score, rng, parts, bar, beat, chorus, seconds):
-    "Add a bar's notes to the tracks of a score, up to its end. Strong beats and the chorus are louder, and no two notes quite alike."
+    """Add a bar's notes to the tracks of a score, up to its end. Strong beats and the chorus are louder, and
+    no two notes quite alike."""
     for track, part in enumerate(parts):
         for at, length, pitch in part:
             velocity = (82, 57, 75, 68)[track] + 9 * chorus + 5 * (at % 2 == 0) + int(rng.integers(-5, 6))
@@ -375,19 +455,25 @@ def _write_bar(score, rng, parts, bar, beat, chorus, seconds):
 
 # %% ../nbs/20_score.ipynb #ddda36f1
 def compose(seed=0, seconds=30.0, tempo=None, key=None):
-    """Make up a song of `seconds`: a PrettyMIDI with the tracks MELODY, CHORDS, BASS and DRUMS, in verses and choruses.
+    """Make up a song of `seconds`: a PrettyMIDI with the tracks MELODY, CHORDS, BASS and DRUMS, in verses and
+    choruses.
 
-    The seed alone decides what is played. `tempo` is in beats a minute (drawn from 88 to 128, then fitted to whole bars, if
-    None); `key` is written as in POP909, 'Gb:maj' or 'F#:min' (drawn if None). Chord names are among its text events."""
+    The seed alone decides what is played. `tempo` is in beats a minute (drawn from 88 to 128, then fitted to
+    whole bars, if None); `key` is written as in POP909, 'Gb:maj' or 'F#:min' (drawn if None). Chord names are
+    among its text events."""
     rng, tonic, mode, tempo, programs = _draw(seed, seconds, tempo, key)
     score, low = _empty_score(tonic, mode, tempo, programs), 59 + (tonic - 59) % 12
-    roots = [PROGRESSIONS[mode][rng.integers(len(PROGRESSIONS[mode]))] for _ in range(2)]  # of the verse, of the chorus
-    melodies = [_phrase(rng, roots[chorus], 2 * chorus) for chorus in range(2)]            # the chorus lies higher
+    # of the verse, of the chorus
+    roots = [PROGRESSIONS[mode][rng.integers(len(PROGRESSIONS[mode]))] for _ in range(2)]
+    # the chorus lies higher
+    melodies = [_phrase(rng, roots[chorus], 2 * chorus) for chorus in range(2)]
     beat = 60 / tempo
     count = math.ceil(seconds / (4 * beat) - 1e-6)
     for bar in range(count):
         chorus, last = (bar // 8) % 2, bar == count - 1
         root = 0 if last else roots[chorus][bar % 4]
         score.text_events.append(pretty_midi.Text(_chord_name(low, mode, root), 4 * bar * beat))
-        _write_bar(score, rng, _bar(low, mode, bar, root, melodies[chorus], chorus, last), bar, beat, chorus, seconds)
+        _write_bar(
+            score, rng, _bar(low, mode, bar, root, melodies[chorus], chorus, last), bar, beat, chorus, seconds
+        )
     return score

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MATCH', 'RELAX', 'MARGIN', 'steady', 'running_mean', 'seam_gain', 'meet', 'join']
 
-# %% ../nbs/45_seams.ipynb #c3de9168
+# %% ../nbs/45_seams.ipynb #17045566
 import math
 
 import torch
@@ -15,7 +15,8 @@ from .long import edge_weight, gaps, kept_frames, synthesise
 
 # %% ../nbs/45_seams.ipynb #9d18e83c
 def steady(m, x, new, ref, level=3.0, band=None):
-    """The mel x (1, c, f, t) with its frames `new` (t,) brought within `level` dB of the energy of ref (1, c, f, r).
+    """The mel x (1, c, f, t) with its frames `new` (t,) brought within `level` dB of the energy of ref (1, c,
+    f, r).
 
     band: if given, the mean of each mel bin is first brought within so many dB of its mean in ref."""
     if not new.any() or not ref.shape[-1]: return x
@@ -35,28 +36,40 @@ def running_mean(x, width):
     lo, hi = (i - width // 2).clamp(min=0), (i + width // 2 + 1).clamp(max=len(x))
     return ((total[hi] - total[lo]) / (hi - lo)).to(x.dtype)
 
-def seam_gain(energy,        # (t,), of frames or samples
-              keep,          # bool (t,), its gaps are what is new
-              width,         # positions inside, or half of a short gap, that are compared with as many outside
-              relax,         # positions over which the correction fades
-              beyond,        # positions outside for which it lasts, where a crossfade needs it
-              limited=None,  # an energy (t,) that is not to be higher at a seam than anywhere in the `relax` positions outside
-             ):
-    """Decibels (t,) to add so that the gaps of `keep` meet what surrounds them at its level, by 20 dB at most.
+def seam_gain(
+    energy,  # (t,), of frames or samples
+    keep,  # bool (t,), its gaps are what is new
+    width,  # positions inside, or half of a short gap, that are compared with as many outside
+    relax,  # positions over which the correction fades
+    beyond,  # positions outside for which it lasts, where a crossfade needs it
+    limited=None,  # an energy (t,): no higher at a seam than in the `relax` positions outside
+):
+    """Decibels (t,) to add so that the gaps of `keep` meet what surrounds them at its level, by 20 dB at
+    most.
 
-    Where the outside is silent, nothing is matched. The limit rises by 20 dB over `relax` positions from a seam."""
+    Where the outside is silent, nothing is matched. The limit rises by 20 dB over `relax` positions from a
+    seam."""
     total, runs = torch.zeros_like(energy), gaps(keep)
-    if limited is not None: limited = 10 * limited.clamp(min=1e-12).log10()
+    if limited is not None:
+        limited = 10 * limited.clamp(min=1e-12).log10()
     loudest = energy[keep].max().item() if keep.any() else 0.0
-    for (a, b), before, after in zip(runs, [0, *(b for _, b in runs)], [*(a for a, _ in runs[1:]), len(keep)]):
+    for (a, b), before, after in zip(
+        runs, [0, *(b for _, b in runs)], [*(a for a, _ in runs[1:]), len(keep)]
+    ):
         short = a > 0 and b < len(keep) and b - a < 1.5 * width  # its two seams share it
         w, r = max(1, (b - a) // 2) if short else min(width, b - a), min(relax, b - a)
         inside, room = torch.arange(b - a, device=energy.device), torch.full_like(energy[a:b], math.inf)
         left = slice(max(before, a - width), a), slice(max(before, a - relax), a), energy[a : a + w], inside
-        right = slice(b, min(after, b + width)), slice(b, min(after, b + relax)), energy[b - w : b], inside.flip(0)
+        right = (
+            slice(b, min(after, b + width)),
+            slice(b, min(after, b + relax)),
+            energy[b - w : b],
+            inside.flip(0),
+        )
         for near, around, here, away in (left, right):
             outside = energy[near]
-            if not len(outside) or outside.mean() <= 1e-6 * loudest or here.mean() <= 0: continue
+            if not len(outside) or outside.mean() <= 1e-6 * loudest or here.mean() <= 0:
+                continue
             step = 10 * math.log10(outside.mean().item() / here.mean().item())
             total[a:b] += max(-20.0, min(20.0, step)) * (1 - away / r).clamp(min=0)
             if limited is not None:
@@ -65,15 +78,19 @@ def seam_gain(energy,        # (t,), of frames or samples
         total[max(before, a - beyond) : a], total[b : min(after, b + beyond)] = total[a], total[b - 1]
     return total
 
-# %% ../nbs/45_seams.ipynb #e39a7cf1
-MATCH, RELAX, MARGIN = 0.4, 4.0, 3.0  # seconds: compared at a seam; until the correction is gone; of surroundings for the vocoder
+# %% ../nbs/45_seams.ipynb #d436f837
+# seconds: compared at a seam; until the correction is gone; of surroundings for the vocoder
+MATCH, RELAX, MARGIN = 0.4, 4.0, 3.0
 
 def meet(m, x, known):
-    """The mel x (1, c, f, t), its frames that are not `known` (t,) brought to the level of those that are where the two meet.
+    """The mel x (1, c, f, t), its frames that are not `known` (t,) brought to the level of those that are
+    where the two meet.
 
     The correction fades within 4 s, and within half of the new."""
     frames = lambda seconds: round(seconds * m.mel.sample_rate / m.mel.hop)
-    energy, relax = m.mel.inverse(x).square().sum((0, 1, 2)), min(frames(RELAX), max(1, (~known).sum().item() // 2))
+    energy, relax = m.mel.inverse(x).square().sum((0, 1, 2)), min(
+        frames(RELAX), max(1, (~known).sum().item() // 2)
+    )
     dB = seam_gain(energy, known, frames(MATCH), relax, 0, energy)
     louder = m.mel.minmax(m.mel.standard(m.mel.unscale(x) + dB * math.log(10) / 20)).clamp(-1, 1)
     return torch.where(known, x, louder)
@@ -88,7 +105,8 @@ def join(m,            # a model, of which the vocoder and the mel transform are
          fade=2205,    # samples of the crossfade on the kept side of a seam
          gain=1.0,     # factor between the item and its mel
         ):
-    "The waveform `item` where `keep` is True, elsewhere the sound of the mel x; level and phase matched at the seams."
+    """The waveform `item` where `keep` is True, elsewhere the sound of the mel x; level and phase matched at
+    the seams."""
     rate, hop = m.mel.sample_rate, m.mel.hop
     kept, margin = kept_frames(keep, m.mel.n_fft, hop), round(MARGIN * rate / hop)
     hidden = (~kept).nonzero().flatten()
@@ -105,8 +123,12 @@ def join(m,            # a model, of which the vocoder and the mel transform are
 def _matched(new, keep, fade, rate):
     "The samples new (c, n), their level led to that of the kept ones at each seam."
     weight = edge_weight(keep, fade)
-    for _ in range(8):  # the two seams of a short hole pull at the same samples, and limits leave something to do
+    for _ in range(
+        8
+    ):  # the two seams of a short hole pull at the same samples, and limits leave something to do
         energy = new.square().mean(0)
-        level = seam_gain(energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883))
+        level = seam_gain(
+            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883)
+        )
         new = new * 10 ** (level * weight / 20)
     return new

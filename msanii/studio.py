@@ -19,7 +19,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import __version__
-from .audio import SAMPLE_RATE, InputError, player, plot_spectrogram, plot_waveform, replacing, save_audio
+from msanii.audio import (
+    SAMPLE_RATE,
+    InputError,
+    player,
+    plot_spectrogram,
+    plot_waveform,
+    replacing,
+    save_audio,
+)
 from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
 from .score import compose, load_score, render_score
@@ -28,11 +36,14 @@ from .tasks import TASKS, ScoreFile, Spans, load_sound, perform, sha256, tasks, 
 # %% ../nbs/73_studio.ipynb #a44b2762
 def command(task, names, settings, out, weights=None):
     "The line for a shell that does a task: `msanii ...`."
-    typed_after = {p.name for p in TASKS[task].parameters if isinstance(p, Spans)}  # without a name, behind the files
+    # without a name, behind the files
+    typed_after = {p.name for p in TASKS[task].parameters if isinstance(p, Spans)}
     spans = [word for name in typed_after & set(settings) for word in typed(settings[name]).split()]
     options = {**{k: v for k, v in settings.items() if k not in typed_after}, "out": out}
     if weights: options["weights"] = weights
-    return shlex.join(["msanii", task, *names, *spans, *(str(word) for k, v in options.items() for word in (f"--{k}", v))])
+    return shlex.join(
+        ["msanii", task, *names, *spans, *(str(word) for k, v in options.items() for word in (f"--{k}", v))]
+    )
 
 # %% ../nbs/73_studio.ipynb #7bee5585
 def keep(m,             # the model that made it
@@ -49,11 +60,19 @@ def keep(m,             # the model that made it
     save_audio(folder / name, waveform)
     seconds = round(waveform.shape[-1] / SAMPLE_RATE, 3)
     record = dict(
-        task=task, inputs=[dict(name=Path(f).name, sha256=sha256(f)) for f in files], settings=settings, weights=weights,
-        model_sha256=m.fingerprint(), result=dict(name=name, sha256=sha256(folder / name), seconds=seconds),
-        command=command(task, [Path(f).name for f in files], settings, name, weights), msanii=__version__,
-        torch=torch.__version__, device=str(m.device))
-    with replacing((folder / name).with_suffix(".json")) as temporary: temporary.write_text(json.dumps(record, indent=1))
+        task=task,
+        inputs=[dict(name=Path(f).name, sha256=sha256(f)) for f in files],
+        settings=settings,
+        weights=weights,
+        model_sha256=m.fingerprint(),
+        result=dict(name=name, sha256=sha256(folder / name), seconds=seconds),
+        command=command(task, [Path(f).name for f in files], settings, name, weights),
+        msanii=__version__,
+        torch=torch.__version__,
+        device=str(m.device),
+    )
+    with replacing((folder / name).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1))
     return record
 
 def again(record, m, folder="."):
@@ -62,12 +81,17 @@ def again(record, m, folder="."):
     InputError if the files or the model are not those of then."""
     record = record if isinstance(record, dict) else json.loads(Path(record).read_text())
     if record["model_sha256"] != m.fingerprint():
-        raise InputError(f"{record['result']['name']} was made by another model: load the one whose fingerprint is "
-                         f"{record['model_sha256'][:12]}")
+        raise InputError(
+            f"{record['result']['name']} was made by another model: load the one whose fingerprint is "
+            f"{record['model_sha256'][:12]}"
+        )
     for given in record["inputs"]:
         path = Path(folder) / given["name"]
         if not path.is_file() or sha256(path) != given["sha256"]:
-            raise InputError(f"{path} is missing, or not the file that it was then: its SHA-256 has to be {given['sha256']}")
+            raise InputError(
+                f"{path} is missing, or not the file that it was then: its SHA-256 has to be"
+                f" {given['sha256']}"
+            )
     paths = [Path(folder) / given["name"] for given in record["inputs"]]
     return perform(m, record["task"], paths, **record["settings"])
 
@@ -76,18 +100,30 @@ def image(fig, alt):
     "A matplotlib figure as an `<img>` with its data inside."
     file = io.BytesIO()
     fig.savefig(file, format="png", dpi=100)
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    return (
+        f'<img alt="{html.escape(alt)}"'
+        f' src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    )
 
 def panel(title, waveform, links=""):
     "A waveform (2, n) with its title, player and spectrogram, as HTML."
     fig = Figure(figsize=(6, 2.9), layout="constrained")
-    plot_spectrogram(magnitude(waveform), ax=fig.subplots(), db=True, hertz=True, vmin=-50, vmax=40, colorbar=False).set_ylim(0, 8)  # kHz: above there is little
+    plot_spectrogram(
+        magnitude(waveform), ax=fig.subplots(), db=True, hertz=True, vmin=-50, vmax=40, colorbar=False
+    ).set_ylim(
+        0, 8
+    )  # kHz: above there is little
     about = f"{html.escape(title)}, {waveform.shape[-1] / SAMPLE_RATE:.1f} s"
-    return f'<div class="msanii-panel"><div class="msanii-title">{about} {links}</div>{player(waveform).data}{image(fig, f"spectrogram of {title}")}</div>'
+    return (
+        f'<div class="msanii-panel"><div class="msanii-title">{about}'
+        f' {links}</div>{player(waveform).data}{image(fig, f"spectrogram of {title}")}</div>'
+    )
 
 def link(path, text):
     "A link that saves a file, its bytes inside."
-    kind = {".json": "application/json", ".mid": "audio/midi"}.get(Path(path).suffix, f"audio/{Path(path).suffix[1:]}")
+    kind = {".json": "application/json", ".mid": "audio/midi"}.get(
+        Path(path).suffix, f"audio/{Path(path).suffix[1:]}"
+    )
     data = base64.b64encode(Path(path).read_bytes()).decode()
     return f'<a download="{html.escape(Path(path).name)}" href="data:{kind};base64,{data}">{text}</a>'
 
@@ -98,13 +134,22 @@ def kind_of(name):
     "Is it audio or a score, by its suffix? `InputError` if neither."
     for kind, suffixes in SUFFIXES.items():
         if Path(name).suffix.lower() in suffixes: return kind
-    raise InputError(f"{Path(name).name} is neither sound nor score by its name: give a wav, flac, ogg, mp3 or mid file")
+    raise InputError(
+        f"{Path(name).name} is neither sound nor score by its name: give a wav, flac, ogg, mp3 or mid file"
+    )
 
 @functools.lru_cache(16)
 def _file_panel(path, stamp, offer):
-    if kind_of(path) == "audio": return panel(path.name, load_sound(path), link(path, "save") if offer else "")
-    try: return panel(f"{path.name} played by FluidSynth", render_score(load_score(path)), link(path, "save") if offer else "")
-    except InputError as error: return f'<div class="msanii-panel">{html.escape(path.name)}: {html.escape(str(error))}</div>'
+    if kind_of(path) == "audio":
+        return panel(path.name, load_sound(path), link(path, "save") if offer else "")
+    try:
+        return panel(
+            f"{path.name} played by FluidSynth",
+            render_score(load_score(path)),
+            link(path, "save") if offer else "",
+        )
+    except InputError as error:
+        return f'<div class="msanii-panel">{html.escape(path.name)}: {html.escape(str(error))}</div>'
 
 def file_panel(path, offer=False):
     "The panel of an audio or MIDI file, with a link to save it if `offer`."
@@ -114,7 +159,8 @@ def file_panel(path, offer=False):
 class Cancelled(Exception): "Raised inside of a task, to end it."
 
 class Job(threading.Thread):
-    "Do work(job) in a thread: it calls `job.callback` in each step, or `job.check`. step(i) follows each step, done(result, error) the end."
+    """Do work(job) in a thread: it calls `job.callback` in each step, or `job.check`. step(i) follows each
+    step, done(result, error) the end."""
     def __init__(self, work, step, done):
         super().__init__(daemon=True)
         self.work, self.step, self.done, self.cancelled = work, step, done, threading.Event()
@@ -136,11 +182,18 @@ class Job(threading.Thread):
 # %% ../nbs/73_studio.ipynb #858f9dd4
 def files(folder, kind):
     "The names of the audio or score files in a folder, sorted, numbered results last."
-    names = [p.name for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")]
-    return sorted(names, key=lambda name: (int(found[0]) if (found := re.match(r"\d+(?=-)", name)) else -1, name))
+    names = [
+        p.name
+        for p in Path(folder).iterdir()
+        if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")
+    ]
+    return sorted(
+        names, key=lambda name: (int(found[0]) if (found := re.match(r"\d+(?=-)", name)) else -1, name)
+    )
 
 def store(folder, name, data):
-    "Write the bytes of an upload into a folder, if they can be read as what the name says. Returns the path. `InputError` if not."
+    """Write the bytes of an upload into a folder, if they can be read as what the name says. Returns the
+    path. `InputError` if not."""
     name = re.sub(r"[^\w .,()+-]", "_", Path(name).name).lstrip("-. ")
     kind, read = kind_of(name), dict(audio=load_sound, score=load_score)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as top:
@@ -156,12 +209,23 @@ def store(folder, name, data):
 
 # %% ../nbs/73_studio.ipynb #5b22003f
 class Chooser(W.HBox):
-    "A menu of the files of one kind in a folder, with a button to upload one. on_error takes an InputError. first: which to choose in the beginning."
+    """A menu of the files of one kind in a folder, with a button to upload one. on_error takes an InputError.
+    first: which to choose in the beginning."""
     def __init__(self, folder, label, on_error, first=0):
-        self.menu = W.Dropdown(description=label, layout=W.Layout(width="auto", flex="1 1 150px", min_width="0", max_width="320px"), style={"description_width": "70px"})
+        self.menu = W.Dropdown(
+            description=label,
+            layout=W.Layout(width="auto", flex="1 1 150px", min_width="0", max_width="320px"),
+            style={"description_width": "70px"},
+        )
         self.button = W.FileUpload(description="upload", multiple=False, layout=W.Layout(width="110px"))
         super().__init__([self.menu, self.button], layout=W.Layout(flex_flow="row wrap"))
-        self.folder, self.on_error, self.first, self.kind, self.chosen = Path(folder), on_error, first, None, {}
+        self.folder, self.on_error, self.first, self.kind, self.chosen = (
+            Path(folder),
+            on_error,
+            first,
+            None,
+            {},
+        )
         self.button.observe(self._receive, "value")
 
     @property
@@ -176,24 +240,43 @@ class Chooser(W.HBox):
         names, chosen = files(self.folder, self.kind), choose or self.chosen.get(self.kind)
         self.button.accept = ",".join(SUFFIXES[self.kind])
         self.menu.options = names
-        self.menu.value = chosen if chosen in names else names[min(self.first, len(names) - 1)] if names else None
+        self.menu.value = (
+            chosen if chosen in names else names[min(self.first, len(names) - 1)] if names else None
+        )
 
     def _receive(self, change):
-        given = change["new"].values() if isinstance(change["new"], dict) else change["new"]  # ipywidgets 7 (Colab) or 8
+        # ipywidgets 7 (Colab) or 8
+        given = change["new"].values() if isinstance(change["new"], dict) else change["new"]
         try:
-            for file in given: self.fill(choose=store(self.folder, file["name"] if "name" in file else file["metadata"]["name"], bytes(file["content"])).name)
+            for file in given:
+                self.fill(
+                    choose=store(
+                        self.folder,
+                        file["name"] if "name" in file else file["metadata"]["name"],
+                        bytes(file["content"]),
+                    ).name
+                )
         except InputError as error: self.on_error(error)
 
 # %% ../nbs/73_studio.ipynb #fcae8068
 class SpanPicker(W.VBox):
-    "Mark spans, in seconds, on a picture of a waveform by a slider with two handles. `spans` are those added, or the one under the handles if there are none."
+    """Mark spans, in seconds, on a picture of a waveform by a slider with two handles. `spans` are those
+    added, or the one under the handles if there are none."""
     def __init__(self):
         self.picture = W.HTML()
-        self.slider = W.FloatRangeSlider(value=(0, 1), min=0, max=1, step=0.01, readout=False, layout=W.Layout(width="100%"))
-        self.add, self.clear, self.text = W.Button(description="add span"), W.Button(description="clear"), W.HTML()
+        self.slider = W.FloatRangeSlider(
+            value=(0, 1), min=0, max=1, step=0.01, readout=False, layout=W.Layout(width="100%")
+        )
+        self.add, self.clear, self.text = (
+            W.Button(description="add span"),
+            W.Button(description="clear"),
+            W.HTML(),
+        )
         area = W.Box([self.picture, self.slider])
         area.add_class("msanii-picker")
-        buttons = W.HBox([self.text, self.add, self.clear], layout=W.Layout(flex_flow="row wrap", align_items="center"))
+        buttons = W.HBox(
+            [self.text, self.add, self.clear], layout=W.Layout(flex_flow="row wrap", align_items="center")
+        )
         super().__init__([area, buttons])
         self.added, self.seconds = [], 1.0
         self.add.on_click(lambda _: self.set(self.added + [self.slider.value]))
@@ -214,20 +297,28 @@ class SpanPicker(W.VBox):
         ax = plot_waveform(waveform, ax=fig.add_axes((0, 0, 1, 1)))
         ax.set_axis_off()
         ticks = [t for t in MaxNLocator(6).tick_values(0, self.seconds) if 0 <= t <= 0.95 * self.seconds]
-        self.waveform = image(fig, "the waveform") + "".join(f'<b style="left:{100 * t / self.seconds:.3f}%">{t:g} s</b>' for t in ticks)
+        self.waveform = image(fig, "the waveform") + "".join(
+            f'<b style="left:{100 * t / self.seconds:.3f}%">{t:g} s</b>' for t in ticks
+        )
         low, high = round(self.seconds / 3, 2), max(0.01, round(self.seconds * 2 / 3, 2))
         self.slider.max = max(int(self.seconds * 100) / 100, high)
         self.slider.value = low, high
         self.set([])
 
     def _draw(self):
-        marks = "".join(f'<i style="left:{100 * a / self.seconds:.3f}%;width:{100 * (b - a) / self.seconds:.3f}%"></i>' for a, b in self.added)
+        marks = "".join(
+            f'<i style="left:{100 * a / self.seconds:.3f}%;width:{100 * (b - a) / self.seconds:.3f}%"></i>'
+            for a, b in self.added
+        )
         self.picture.value = self.waveform + marks
-        self.text.value = "to be made anew (drag the handles): " + ", ".join(f"{a:g} to {b:g} s" for a, b in self.spans)
+        self.text.value = "to be made anew (drag the handles): " + ", ".join(
+            f"{a:g} to {b:g} s" for a, b in self.spans
+        )
 
 # %% ../nbs/73_studio.ipynb #28203207
 def examples(folder):
-    "Two short composed pieces in a folder: one as a score, both as sound, if FluidSynth is there to play them."
+    """Two short composed pieces in a folder: one as a score, both as sound, if FluidSynth is there to play
+    them."""
     for name, seed in (("example", 1), ("second example", 2)):
         score = compose(seed, seconds=6)
         if seed == 1: score.write(str(Path(folder) / f"{name}.mid"))
@@ -240,43 +331,65 @@ def records(folder):
     for path in Path(folder).glob("[0-9]*-*.json"):
         try:
             record = json.loads(path.read_text())
-            if record["task"] in TASKS and (Path(folder) / record["result"]["name"]).is_file(): found.append(record)
+            if record["task"] in TASKS and (Path(folder) / record["result"]["name"]).is_file():
+                found.append(record)
         except (ValueError, KeyError, TypeError, OSError): pass  # somebody else's json
     return sorted(found, key=lambda record: int(record["result"]["name"].split("-")[0]))
 
 # %% ../nbs/73_studio.ipynb #2133224c
 STYLE = """<style>
 .msanii-studio { max-width: 1120px; margin: 0 auto; padding: 8px; box-sizing: border-box; }
-.msanii-studio h2 { margin: 4px 0; font-size: 20px; } .msanii-studio h3 { margin: 14px 0 2px; font-size: 15px; }
-.msanii-panel { width: 100%; } .msanii-panel img, .msanii-panel audio { width: 100%; display: block; } .msanii-title { font-weight: 600; line-height: 1.6; overflow-wrap: anywhere; }
-.msanii-studio a { margin-left: 8px; font-weight: 400; text-decoration: underline; } .msanii-error { color: #b00020; font-weight: 600; }
-.msanii-studio code { display: block; white-space: pre; overflow-x: auto; } .msanii-studio .widget-html-content { min-width: 0; overflow-wrap: anywhere; line-height: 1.5; }
-.msanii-studio .widget-label { text-align: left; } .msanii-studio .widget-toggle-buttons .jupyter-button.mod-active { background: #1976d2; color: #fff; }
+.msanii-studio h2 { margin: 4px 0; font-size: 20px; }
+.msanii-studio h3 { margin: 14px 0 2px; font-size: 15px; }
+.msanii-panel { width: 100%; } .msanii-panel img, .msanii-panel audio { width: 100%; display: block; }
+.msanii-title { font-weight: 600; line-height: 1.6; overflow-wrap: anywhere; }
+.msanii-studio a { margin-left: 8px; font-weight: 400; text-decoration: underline; }
+.msanii-error { color: #b00020; font-weight: 600; }
+.msanii-studio code { display: block; white-space: pre; overflow-x: auto; }
+.msanii-studio .widget-html-content { min-width: 0; overflow-wrap: anywhere; line-height: 1.5; }
+.msanii-studio .widget-label { text-align: left; }
+.msanii-studio .widget-toggle-buttons .jupyter-button.mod-active { background: #1976d2; color: #fff; }
 .msanii-hint { color: #64748b; }
-.msanii-studio .widget-upload { font-size: 0; } .msanii-studio .widget-upload i { font-size: 13px; } .msanii-studio .widget-upload::after { content: "upload"; margin-left: 6px; font-size: 13px; }
+.msanii-studio .widget-upload { font-size: 0; } .msanii-studio .widget-upload i { font-size: 13px; }
+.msanii-studio .widget-upload::after { content: "upload"; margin-left: 6px; font-size: 13px; }
 .msanii-studio > * { margin-bottom: 6px; }
 .msanii-side { flex: 1 1 320px; min-width: 0; }
 </style>"""
 OVERLAY = """<style>
-.msanii-picker { position: relative; height: 130px; width: 100%; overflow: hidden; border: 1px solid #cbd5e1; border-radius: 4px; }
-.msanii-picker > .widget-html, .msanii-picker > .widget-slider { position: absolute; inset: 0; margin: 0; width: 100%; height: 100%; }
-.msanii-picker .widget-html-content { position: absolute; inset: 0; } .msanii-picker img { width: 100%; height: 100%; display: block; }
+
+.msanii-picker { position: relative; height: 130px; width: 100%; overflow: hidden;
+  border: 1px solid #cbd5e1; border-radius: 4px; }
+
+.msanii-picker > .widget-html, .msanii-picker > .widget-slider { position: absolute; inset: 0; margin: 0;
+  width: 100%; height: 100%; }
+.msanii-picker .widget-html-content { position: absolute; inset: 0; }
+.msanii-picker img { width: 100%; height: 100%; display: block; }
 .msanii-picker i { position: absolute; top: 0; bottom: 0; background: rgba(220, 60, 60, .35); }
-.msanii-picker b { position: absolute; bottom: 0; padding-left: 3px; border-left: 1px solid #64748b; padding-right: 3px; background: rgba(255, 255, 255, .8); font: 11px sans-serif; color: #334155; }
-.msanii-picker .slider-container { height: 100%; margin: 0; } .msanii-picker .noUi-target { height: 100%; background: none; border: 0; box-shadow: none; }
-.msanii-picker .noUi-connects { background: none; overflow: hidden; } .msanii-picker .noUi-connect { background: rgba(255, 160, 0, .3); height: 100%; top: 0; }
-.msanii-picker .widget-slider .noUi-horizontal .noUi-handle { width: 12px; height: 130px; top: 0; right: -6px; border-radius: 3px; background: rgba(217, 119, 6, .75); cursor: ew-resize; }
+
+.msanii-picker b { position: absolute; bottom: 0; padding-left: 3px; border-left: 1px solid #64748b;
+  padding-right: 3px; background: rgba(255, 255, 255, .8); font: 11px sans-serif; color: #334155; }
+.msanii-picker .slider-container { height: 100%; margin: 0; }
+.msanii-picker .noUi-target { height: 100%; background: none; border: 0; box-shadow: none; }
+.msanii-picker .noUi-connects { background: none; overflow: hidden; }
+.msanii-picker .noUi-connect { background: rgba(255, 160, 0, .3); height: 100%; top: 0; }
+
+.msanii-picker .widget-slider .noUi-horizontal .noUi-handle { width: 12px; height: 130px; top: 0;
+  right: -6px; border-radius: 3px; background: rgba(217, 119, 6, .75); cursor: ew-resize; }
 </style>"""
 
 # %% ../nbs/73_studio.ipynb #02b0c378
 class Studio(W.VBox):
-    """A page on which to use a model: choose a task, its files and settings, run and cancel it, compare, and keep what was made.
+    """A page on which to use a model: choose a task, its files and settings, run and cancel it, compare, and
+    keep what was made.
 
-    model: a Msanii; that of `weights` (a folder or Hub id, None for the package's) if None. folder: what there is to choose from, and where uploads,
-    results and records go; a temporary one if None. The widgets are attributes: task, fields, first, second, picker, go, stop, bar, message, ..."""
+    model: a Msanii; that of `weights` (a folder or Hub id, None for the package's) if None. folder: what
+    there is to choose from, and where uploads, results and records go; a temporary one if None. The widgets
+    are attributes: task, fields, first, second, picker, go, stop, bar, message, ..."""
     def __init__(self, model=None, folder=None, weights=None):
         super().__init__()
-        self.model, self.weights = model or Msanii.from_pretrained(weights), None if weights is None else str(weights)
+        self.model, self.weights = model or Msanii.from_pretrained(weights), (
+            None if weights is None else str(weights)
+        )
         self.folder, self.job = Path(folder or tempfile.mkdtemp(prefix="msanii-")), None
         self.folder.mkdir(parents=True, exist_ok=True)
         if not any(files(self.folder, kind) for kind in SUFFIXES): examples(self.folder)
@@ -288,15 +401,22 @@ class Studio(W.VBox):
 # %% ../nbs/73_studio.ipynb #424d8341
 from fastcore.basics import patch
 
-def _wide(px): return dict(layout=W.Layout(width=f"{px}px", max_width="100%"), style={"description_width": "70px"})
+def _wide(px):
+    return dict(layout=W.Layout(width=f"{px}px", max_width="100%"), style={"description_width": "70px"})
 
 def knob(parameter, m):
-    "The widget of a setting; None for one that has none here: spans are marked on the waveform, a score is a file."
-    p, default = parameter, getattr(m.settings, parameter.name, None) if parameter.default is None else parameter.default
+    """The widget of a setting; None for one that has none here: spans are marked on the waveform, a score is
+    a file."""
+    p, default = parameter, (
+        getattr(m.settings, parameter.name, None) if parameter.default is None else parameter.default
+    )
     if isinstance(p, (Spans, ScoreFile)): return None
     if p.choices:
-        options = [*([("as the model can", None)] if default is None else []), *((name, name) for name in p.choices)]
-        return W.Dropdown(options=options, value=default, description=p.name, **_wide(230))
+        options = [
+            *([("as the model can", "")] if default is None else []),
+            *((name, name) for name in p.choices),
+        ]
+        return W.Dropdown(options=options, value=default or "", description=p.name, **_wide(230))
     if (p.low, p.high, p.whole) == (0, 1, False):
         return W.FloatSlider(default, min=0, max=1, step=p.step, description=p.name, **_wide(315))
     high = m.schedule.T if p.name == "steps" else min(p.high, 2**31 - 1)
@@ -314,24 +434,48 @@ def _build(self: Studio):
     s = self.model.settings
     self.task = W.ToggleButtons(options=tasks(self.model), style={"button_width": "auto"})
     self.about, self.message, self.before, self.after = W.HTML(), W.HTML(), W.HTML(), W.HTML()
-    self.first, self.second = Chooser(self.folder, "file", self.say), Chooser(self.folder, "second", self.say, 1)
+    self.first, self.second = Chooser(self.folder, "file", self.say), Chooser(
+        self.folder, "second", self.say, 1
+    )
     self.picker = SpanPicker()
     self.fields = knobs(self.model)
-    self.go, self.stop = W.Button(description="run", button_style="primary"), W.Button(description="cancel", disabled=True)
+    self.go, self.stop = W.Button(description="run", button_style="primary"), W.Button(
+        description="cancel", disabled=True
+    )
     self.bar = W.IntProgress(layout=W.Layout(flex="1 1 160px", min_width="100px"))
-    self.inputs, self.form, self.history = W.VBox(), W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="2px 18px")), W.VBox()
+    self.inputs, self.form, self.history = (
+        W.VBox(),
+        W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="2px 18px")),
+        W.VBox(),
+    )
     self.task.observe(lambda _: self._arrange(), "value")
     for chooser in (self.first, self.second): chooser.menu.observe(lambda _: self._look(), "value")
     self.go.on_click(lambda _: self.run())
     self.stop.on_click(lambda _: self.cancel())
     self.nothing = W.HTML(_hint("what you make will be listed here"))
-    sides = [W.VBox([W.HTML(f"<h3>{title}</h3>"), body]) for title, body in (("before", self.before), ("after", self.after))]
+    sides = [
+        W.VBox([W.HTML(f"<h3>{title}</h3>"), body])
+        for title, body in (("before", self.before), ("after", self.after))
+    ]
     for side in sides: side.add_class("msanii-side")
     self.add_class("msanii-studio")
+    style = STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "")
+    about = str(self.model).split(", Settings")[0].removeprefix("Msanii(")
+    title = f"<h2>msanii studio</h2>{_hint(html.escape(about))}"
     self.children = [
-        W.HTML(STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "") + f"<h2>msanii studio</h2>{_hint(html.escape(str(self.model).split(', Settings')[0].removeprefix('Msanii(')))}"),
-        self.task, self.about, self.inputs, self.form, W.HTML(_hint("Another seed makes another result; more steps take longer.")), W.HBox([self.go, self.stop, self.bar], layout=W.Layout(flex_flow="row wrap", align_items="center")), self.message,
-        W.HBox(sides, layout=W.Layout(flex_flow="row wrap", grid_gap="16px")), W.HTML("<h3>history</h3>"), self.nothing, self.history]
+        W.HTML(style + title),
+        self.task,
+        self.about,
+        self.inputs,
+        self.form,
+        W.HTML(_hint("Another seed makes another result; more steps take longer.")),
+        W.HBox([self.go, self.stop, self.bar], layout=W.Layout(flex_flow="row wrap", align_items="center")),
+        self.message,
+        W.HBox(sides, layout=W.Layout(flex_flow="row wrap", grid_gap="16px")),
+        W.HTML("<h3>history</h3>"),
+        self.nothing,
+        self.history,
+    ]
     for record in records(self.folder): self._remember(record)
 
 # %% ../nbs/73_studio.ipynb #e33823e3
@@ -339,8 +483,10 @@ def _build(self: Studio):
 def say(self: Studio, message):
     "Show one line: an exception as an error, a string as it is."
     words = " ".join(str(message).replace(f"{self.folder}{os.sep}", "").split())
-    if isinstance(message, Exception) and not isinstance(message, (InputError, Cancelled)): words = f"{type(message).__name__}: {words}"
-    self.message.value = f'<span class="{"msanii-error" if isinstance(message, Exception) else "msanii-words"}">{html.escape(words)}</span>'
+    if isinstance(message, Exception) and not isinstance(message, (InputError, Cancelled)):
+        words = f"{type(message).__name__}: {words}"
+    kind = "msanii-error" if isinstance(message, Exception) else "msanii-words"
+    self.message.value = f'<span class="{kind}">{html.escape(words)}</span>'
 
 @patch
 def choosers(self: Studio):
@@ -364,7 +510,9 @@ def _look(self: Studio):
     "Show what goes in."
     try:
         paths = [chooser.path for chooser in self.choosers() if chooser.path]
-        self.before.value, self.after.value = "".join(file_panel(path, offer=True) for path in paths) or _hint("nothing but noise"), _hint("press run")
+        self.before.value, self.after.value = "".join(
+            file_panel(path, offer=True) for path in paths
+        ) or _hint("nothing but noise"), _hint("press run")
         if paths and self.picker in self.inputs.children: self.picker.show(load_sound(paths[0]))
         self.say("")
     except InputError as error: self.say(error)
@@ -373,7 +521,8 @@ def _look(self: Studio):
 @patch
 def run(self: Studio):
     "Start the task with what is on the page, in a thread: `self.job`."
-    if self.job is not None and self.job.is_alive(): return self.say(InputError("there is a task running: wait for it, or cancel it"))
+    if self.job is not None and self.job.is_alive():
+        return self.say(InputError("there is a task running: wait for it, or cancel it"))
     task, paths = self.task.value, [chooser.path for chooser in self.choosers()]
     settings = self._settings(task)
     self.bar.value, self.bar.max, self.bar.bar_style = 0, settings.get("steps", 1), ""
@@ -386,9 +535,13 @@ def run(self: Studio):
 @patch
 def _settings(self: Studio, task):
     "What the page says of a task's settings; those left to the model are not among them."
-    value = lambda p: self.picker.spans if isinstance(p, Spans) else self.fields[p.name].value if p.name in self.fields else None
+    value = lambda p: (
+        self.picker.spans
+        if isinstance(p, Spans)
+        else self.fields[p.name].value if p.name in self.fields else None
+    )
     found = {p.name: value(p) for p in TASKS[task].parameters}
-    return {name: v for name, v in found.items() if v is not None}
+    return {name: v for name, v in found.items() if v not in (None, "")}  # a menu cannot hold None
 
 @patch
 def cancel(self: Studio):
@@ -398,7 +551,15 @@ def cancel(self: Studio):
 
 @patch
 def _busy(self: Studio, busy):
-    for widget in (self.go, self.task, self.first.menu, self.second.menu, self.first.button, self.second.button): widget.disabled = busy
+    for widget in (
+        self.go,
+        self.task,
+        self.first.menu,
+        self.second.menu,
+        self.first.button,
+        self.second.button,
+    ):
+        widget.disabled = busy
     self.stop.disabled = not busy
 
 @patch
@@ -411,7 +572,9 @@ def _work(self: Studio, job, task, paths, settings):
 @patch
 def _step(self: Studio, i):
     self.bar.value = i + 1
-    self.say(f"step {i + 1} of {self.bar.max}" if i + 1 < self.bar.max else "from the spectrogram to sound ...")
+    self.say(
+        f"step {i + 1} of {self.bar.max}" if i + 1 < self.bar.max else "from the spectrogram to sound ..."
+    )
 
 @patch
 def _done(self: Studio, result, error):
@@ -431,24 +594,37 @@ def _done(self: Studio, result, error):
 def _remember(self: Studio, record):
     "Add a row to the history."
     name, of = record["result"]["name"], " and ".join(given["name"] for given in record["inputs"])
-    knobs = ", ".join(f"{k} {' '.join(f'{a:g}-{b:g}' for a, b in v) if k == 'spans' else v}" for k, v in record["settings"].items())
+    knobs = ", ".join(
+        f"{k} {' '.join(f'{a:g}-{b:g}' for a, b in v) if k == 'spans' else v}"
+        for k, v in record["settings"].items()
+    )
     links = link(self.folder / name, "flac") + link((self.folder / name).with_suffix(".json"), "json")
-    words = f"<b>{html.escape(name)}</b>{html.escape(f' of {of}' if of else '')}, {record['result']['seconds']:.1f} s: {html.escape(knobs)} {links}<br><code>{html.escape(record['command'])}</code>"
+    words = (
+        f"<b>{html.escape(name)}</b>{html.escape(f' of {of}' if of else '')},"
+        f" {record['result']['seconds']:.1f} s: {html.escape(knobs)}"
+        f" {links}<br><code>{html.escape(record['command'])}</code>"
+    )
     button, text = W.Button(description="show", layout=W.Layout(width="70px", flex="0 0 auto")), W.HTML(words)
     text.add_class("msanii-side")
     button.on_click(lambda _: self.show(record))
     self.nothing.layout.display = "none"
-    self.history.children = [W.HBox([button, text], layout=W.Layout(align_items="flex-start")), *self.history.children]
+    self.history.children = [
+        W.HBox([button, text], layout=W.Layout(align_items="flex-start")),
+        *self.history.children,
+    ]
 
 @patch
 def show(self: Studio, record):
     "Put a record back on the page: its task, files and settings, what went in and what came out."
-    if self.job is not None and self.job.is_alive(): return self.say(InputError("there is a task running: wait for it, or cancel it"))
+    if self.job is not None and self.job.is_alive():
+        return self.say(InputError("there is a task running: wait for it, or cancel it"))
     self.task.value = record["task"]
     for chooser, given in zip(self.choosers(), record["inputs"]): chooser.fill(choose=given["name"])
-    for name, value in record["settings"].items():
-        if name == "spans": self.picker.set(value)
-        else: self.fields[name].value = value
+    for p in TASKS[record["task"]].parameters:
+        value = record["settings"].get(p.name)
+        if isinstance(p, Spans): self.picker.set(value)
+        elif value is not None: self.fields[p.name].value = value
+        elif p.choices: self.fields[p.name].value = ""  # it was left to the model
     self.after.value = file_panel(self.folder / record["result"]["name"], offer=True)
     self.say(record["command"])
 
@@ -462,36 +638,75 @@ TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {{ spinner.css() }}
 {{ super.super() }}
 <style>.jp-mod-noOutputs.jp-mod-noInput { display: none; } body { overflow: auto; }
-#loading_text { font-size: 0; } #loading_text::after { content: "the model is being loaded ..."; font-size: 18px; font-weight: normal; }</style>
+#loading_text { font-size: 0; }
+#loading_text::after { content: "the model is being loaded ..."; font-size: 18px; font-weight: normal; }
 {%- endblock notebook_css -%}
 """  # Voila's own, but for its icons, which come from another server, and for "Executing 1 of 1"
 
 def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
     """Serve the studio as a web page by Voila until interrupted; returns Voila's exit code.
 
-    weights: a folder or Hub id, None for the package's. browser: open one. folder: as in `Studio`, a temporary one if None; all who open the page share it.
-    InputError if Voila or a kernel for it is missing, the port is taken, or the weights cannot be loaded."""
-    missing = [package for package in ("voila", "ipykernel") if find_spec(package) is None]  # Voila itself brings no kernel
-    if missing: raise InputError(f"the studio needs {' and '.join(missing)}, not installed yet: pip install 'msanii[app]' brings all of it")
+    weights: a folder or Hub id, None for the package's. browser: open one. folder: as in `Studio`, a
+    temporary one if None; all who open the page share it. InputError if Voila or a kernel for it is missing,
+    the port is taken, or the weights cannot be loaded."""
+    # Voila itself brings no kernel
+    missing = [package for package in ("voila", "ipykernel") if find_spec(package) is None]
+    if missing:
+        raise InputError(
+            f"the studio needs {' and '.join(missing)}, not installed yet: pip install 'msanii[app]' brings"
+            " all of it"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: probe.bind((host, port))
-        except (OSError, OverflowError) as error: raise InputError(f"{host}:{port} cannot be listened at ({error}): give another port, or end what is running there") from None
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"{host}:{port} cannot be listened at ({error}): give another port, or end what is running"
+                " there"
+            ) from None
     Msanii.from_pretrained(weights, device="cpu")  # a wrong name is an error here, not on the page
     weights = str(Path(weights).resolve()) if weights and Path(weights).is_dir() else weights
     with tempfile.TemporaryDirectory(prefix="msanii-") as top:
         files = Path(folder or Path(top) / "files").resolve()
-        cell = dict(cell_type="code", id="studio", metadata={}, source=PAGE.format(folder=str(files), weights=weights), outputs=[], execution_count=None)
+        cell = dict(
+            cell_type="code",
+            id="studio",
+            metadata={},
+            source=PAGE.format(folder=str(files), weights=weights),
+            outputs=[],
+            execution_count=None,
+        )
         page, template = Path(top) / "msanii.ipynb", Path(top) / "jupyter" / "voila" / "templates" / "msanii"
-        page.write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3")), nbformat=4, nbformat_minor=5)))
+        page.write_text(
+            json.dumps(
+                dict(
+                    cells=[cell],
+                    metadata=dict(kernelspec=dict(name="python3", display_name="Python 3")),
+                    nbformat=4,
+                    nbformat_minor=5,
+                )
+            )
+        )
         template.mkdir(parents=True)
         (template / "index.html.j2").write_text(TEMPLATE)
         (template / "conf.json").write_text(json.dumps(dict(base_template="lab")))
-        config = dict(Voila=dict(ip=host, port=port, open_browser=browser, tornado_settings=dict(websocket_max_message_size=MAX_UPLOAD)), VoilaConfiguration=dict(template="msanii"))
+        config = dict(
+            Voila=dict(
+                ip=host,
+                port=port,
+                open_browser=browser,
+                tornado_settings=dict(websocket_max_message_size=MAX_UPLOAD),
+            ),
+            VoilaConfiguration=dict(template="msanii"),
+        )
         (Path(top) / "voila.json").write_text(json.dumps(config))
         path = os.pathsep.join([str(Path(top) / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])])
-        if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
-        voila = subprocess.Popen([sys.executable, "-m", "voila", page.name], cwd=top, env={**os.environ, "JUPYTER_PATH": path})
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
+        voila = subprocess.Popen(
+            [sys.executable, "-m", "voila", page.name], cwd=top, env={**os.environ, "JUPYTER_PATH": path}
+        )
         try: return voila.wait()
         except KeyboardInterrupt: return 0
         finally:

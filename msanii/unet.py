@@ -23,7 +23,8 @@ def sinusoid(t, dim=128):
 
 # %% ../nbs/12_unet.ipynb #855e6cc7
 class TimestepEmbedding(nn.Module):
-    """Timestep t (b,) to features (b, dim): a sinusoid, then Linear, GELU, Linear. `hidden` is the width between."""
+    """Timestep t (b,) to features (b, dim): a sinusoid, then Linear, GELU, Linear. `hidden` is the width
+    between."""
     def __init__(self, dim=128, hidden=512):
         super().__init__()
         self.dim = dim
@@ -37,9 +38,10 @@ class TimestepEmbedding(nn.Module):
 class ResidualBlock(nn.Module):
     """One residual block of the paper's U-Net and vocoder.
 
-    h (b, d_in, c, t) and, if `d_time` is given, e (b, d_time) -> (b, d_out, c, t).
-    `expansion` is the factor by which the hidden layer is wider than `d_out`; kernel: of its convolution, over channels and frames."""
-    tile, enough = 512, 4096  # positions whose hidden layer stays in a processor's cache; where tiling begins to pay
+    h (b, d_in, c, t) and, if `d_time` is given, e (b, d_time) -> (b, d_out, c, t). `expansion` is the factor
+    by which the hidden layer is wider than `d_out`; kernel: of its convolution, over channels and frames."""
+    # positions whose hidden layer stays in a processor's cache; where tiling begins to pay
+    tile, enough = 512, 4096
 
     def __init__(self, d_in, d_out, d_time=None, expansion=4, kernel=(3, 3)):
         super().__init__()
@@ -60,7 +62,10 @@ class ResidualBlock(nn.Module):
         positions = u.flatten(2)
         if not u.is_cpu or positions.shape[-1] <= self.enough:
             return self.contract(F.gelu(self.expand(F.gelu(u))))
-        tiles = [_product(self.contract, F.gelu(_product(self.expand, F.gelu(p)))) for p in positions.split(self.tile, dim=-1)]
+        tiles = [
+            _product(self.contract, F.gelu(_product(self.expand, F.gelu(p))))
+            for p in positions.split(self.tile, dim=-1)
+        ]
         return torch.cat(tiles, dim=-1).unflatten(-1, u.shape[2:])
 
 def _product(layer, x):
@@ -70,7 +75,8 @@ def _product(layer, x):
 
 # %% ../nbs/12_unet.ipynb #17c1daab
 def linear_attention(q, k, v):
-    """Attention along time whose cost is linear in its length (Katharopoulos et al. 2020, in the softmax form).
+    """Attention along time whose cost is linear in its length (Katharopoulos et al. 2020, in the softmax
+    form).
 
     q, k, v: (..., d, t). Returns (..., d, t)."""
     d, t = q.shape[-2:]
@@ -82,10 +88,14 @@ def linear_attention(q, k, v):
 class LinearAttention(nn.Module):
     """Pre-normalised multi-head linear attention along time, each audio channel by itself, with a skip.
 
-    h (b, d, c, t) -> (b, d, c, t). `d` must be divisible by `heads`. any_length: multiply by t, which takes back the division of v."""
+    h (b, d, c, t) -> (b, d, c, t). `d` must be divisible by `heads`. any_length: multiply by t, which takes
+    back the division of v."""
     def __init__(self, d, heads=8, any_length=False):
         super().__init__()
-        if d % heads: raise ValueError(f"LinearAttention: the width {d} is not divisible by {heads} heads; choose another pair")
+        if d % heads:
+            raise ValueError(
+                f"LinearAttention: the width {d} is not divisible by {heads} heads; choose another pair"
+            )
         self.heads, self.any_length = heads, any_length
         self.norm = nn.InstanceNorm2d(d)
         self.qkv, self.out = nn.Conv2d(d, 3 * d, kernel_size=1), nn.Conv2d(d, d, kernel_size=1)
@@ -109,32 +119,68 @@ def mirror(t, length):
 class UNet(nn.Module):
     """The paper's U-Net over tokens: x_t (b, c, f, t) and t (b,) -> an estimate of the same shape as x_t.
 
-    d_freq: mel bins f. width: features of a token. d_time: timestep features. levels: resolutions, each half as long as the
-    one above. blocks: residual blocks a level and direction. attention: how many of the lowest levels attend. heads: attention
-    heads. expansion: hidden factor of the residual blocks. d_cond: features of the condition, 0 for none. join: a token holds both channels.
-    The defaults are Msanii's (arXiv 2301.06468): 49,878,016 parameters."""
-    def __init__(self, d_freq=128, width=256, d_time=128, levels=7, blocks=2, attention=2, heads=8, expansion=4, d_cond=0, join=False):
+    d_freq: mel bins f. width: features of a token. d_time: timestep features. levels: resolutions, each half
+    as long as the one above. blocks: residual blocks a level and direction. attention: how many of the lowest
+    levels attend. heads: attention heads. expansion: hidden factor of the residual blocks. d_cond: features
+    of the condition, 0 for none. join: a token holds both channels. The defaults are Msanii's (arXiv
+    2301.06468): 49,878,016 parameters."""
+    def __init__(
+        self,
+        d_freq=128,
+        width=256,
+        d_time=128,
+        levels=7,
+        blocks=2,
+        attention=2,
+        heads=8,
+        expansion=4,
+        d_cond=0,
+        join=False,
+    ):
         super().__init__()
-        self.settings = dict(d_freq=d_freq, width=width, d_time=d_time, levels=levels, blocks=blocks,
-                             attention=attention, heads=heads, expansion=expansion, d_cond=d_cond, join=join)
+        self.settings = dict(
+            d_freq=d_freq,
+            width=width,
+            d_time=d_time,
+            levels=levels,
+            blocks=blocks,
+            attention=attention,
+            heads=heads,
+            expansion=expansion,
+            d_cond=d_cond,
+            join=join,
+        )
         self.d_freq, self.d_cond, self.join = d_freq, d_cond, join
         self.multiple = 2 ** (levels - 1)
         attends = [level >= levels - attention for level in range(levels)]
-        channels, kernel = (2, (1, 3)) if join else (1, (3, 3))  # audio channels in a token; what is left for a convolution to see
+        # audio channels in a token; what is left for a convolution to see
+        channels, kernel = (2, (1, 3)) if join else (1, (3, 3))
         res = lambda d_in: ResidualBlock(d_in, width, d_time, expansion, kernel)
         att = lambda on: LinearAttention(width, heads, any_length=join) if on else nn.Identity()
 
         self.time = TimestepEmbedding(d_time, 4 * d_time)
         self.input = nn.Conv2d(channels * (d_freq + d_cond), width, kernel_size=1)
-        self.down = nn.ModuleList([nn.ModuleList([nn.ModuleList([res(width), att(on)]) for _ in range(blocks)]) for on in attends])
-        self.downsample = nn.ModuleList([nn.Conv2d(width, width, (1, 3), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]])
+        self.down = nn.ModuleList(
+            [nn.ModuleList([nn.ModuleList([res(width), att(on)]) for _ in range(blocks)]) for on in attends]
+        )
+        self.downsample = nn.ModuleList(
+            [nn.Conv2d(width, width, (1, 3), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]]
+        )
         self.middle = nn.ModuleList([res(width), att(True), res(width)])
-        self.up = nn.ModuleList([nn.ModuleList([nn.ModuleList([res(2 * width), att(on)]) for _ in range(blocks)]) for on in attends])
-        self.upsample = nn.ModuleList([nn.ConvTranspose2d(width, width, (1, 4), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]])
+        self.up = nn.ModuleList(
+            [
+                nn.ModuleList([nn.ModuleList([res(2 * width), att(on)]) for _ in range(blocks)])
+                for on in attends
+            ]
+        )
+        self.upsample = nn.ModuleList(
+            [nn.ConvTranspose2d(width, width, (1, 4), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]]
+        )
         self.output = nn.Conv2d(width, channels * d_freq, kernel_size=1)
 
     def forward(self, x, t, cond=None):
-        """x (b, c, f, t) any number of frames; t (b,) timesteps; cond (b, c or 1, d_cond, t) or None. Returns (b, c, f, t)."""
+        """x (b, c, f, t) any number of frames; t (b,) timesteps; cond (b, c or 1, d_cond, t) or None. Returns
+        (b, c, f, t)."""
         channels, frames = x.shape[1], x.shape[-1]
         h = self._tokens(x, cond)
         e = self.time(t)
@@ -156,9 +202,15 @@ class UNet(nn.Module):
     def _tokens(self, x, cond):
         "Join the condition, pad the frames, and make tokens (b, width, c, padded t)."
         if x.ndim != 4 or x.shape[2] != self.d_freq:
-            raise ValueError(f"UNet: x has shape {tuple(x.shape)}; it takes (batch, channels, {self.d_freq} mel bins, frames)")
+            raise ValueError(
+                f"UNet: x has shape {tuple(x.shape)}; it takes (batch, channels, {self.d_freq} mel bins,"
+                " frames)"
+            )
         b, c, _, frames = x.shape
-        if not b * c * frames: raise ValueError(f"UNet: x has shape {tuple(x.shape)}, with nothing in it; give it a frame at least")
+        if not b * c * frames:
+            raise ValueError(
+                f"UNet: x has shape {tuple(x.shape)}, with nothing in it; give it a frame at least"
+            )
         if cond is not None:
             x = torch.cat([x, self._check_cond(cond, x).expand(-1, c, -1, -1)], dim=2)
         elif self.d_cond:
@@ -174,7 +226,18 @@ class UNet(nn.Module):
 
     def _check_cond(self, cond, x):
         b, c, _, frames = x.shape
-        if not self.d_cond: raise ValueError("UNet: got a condition, but was built without one; build it with UNet(d_cond=...)")
-        if cond.ndim != 4 or cond.shape[0] != b or cond.shape[1] not in (1, c) or cond.shape[2:] != (self.d_cond, frames):
-            raise ValueError(f"UNet: cond has shape {tuple(cond.shape)}; beside this x it takes ({b}, {c} or 1, {self.d_cond}, {frames})")
+        if not self.d_cond:
+            raise ValueError(
+                "UNet: got a condition, but was built without one; build it with UNet(d_cond=...)"
+            )
+        if (
+            cond.ndim != 4
+            or cond.shape[0] != b
+            or cond.shape[1] not in (1, c)
+            or cond.shape[2:] != (self.d_cond, frames)
+        ):
+            raise ValueError(
+                f"UNet: cond has shape {tuple(cond.shape)}; beside this x it takes ({b}, {c} or 1,"
+                f" {self.d_cond}, {frames})"
+            )
         return cond.to(x.dtype)

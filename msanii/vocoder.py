@@ -13,11 +13,12 @@ from .unet import ResidualBlock
 
 # %% ../nbs/13_vocoder.ipynb #123197d9
 class Vocoder(nn.Module):
-    """The paper's vocoder (after ISTFTNet): scaled log-mel (b, c, f, t) -> magnitude (b, c, k, t), linear and positive.
+    """The paper's vocoder (after ISTFTNet): scaled log-mel (b, c, f, t) -> magnitude (b, c, k, t), linear and
+    positive.
 
-    n_mels: mel bins f. n_bins: frequency bins k. width: features of a token. expansion: hidden factor of its residual block.
-    prior: if True, predict a factor for a first guess of the magnitude, starting at 1, and not the magnitude itself.
-    The defaults are Msanii's (arXiv 2301.06468): 1,412,097 parameters."""
+    n_mels: mel bins f. n_bins: frequency bins k. width: features of a token. expansion: hidden factor of its
+    residual block. prior: if True, predict a factor for a first guess of the magnitude, starting at 1, and
+    not the magnitude itself. The defaults are Msanii's (arXiv 2301.06468): 1,412,097 parameters."""
     floor = 1e-5
 
     def __init__(self, n_mels=128, n_bins=1025, width=256, expansion=4, prior=False):
@@ -31,21 +32,29 @@ class Vocoder(nn.Module):
             nn.init.zeros_(self.output.weight); nn.init.zeros_(self.output.bias)
 
     def forward(self, mel, guess=None):
-        """mel (b, c, f, t); guess (b, c, k, t), the pseudo-inverse's magnitude, needed if `prior`. Returns (b, c, k, t).
+        """mel (b, c, f, t); guess (b, c, k, t), the pseudo-inverse's magnitude, needed if `prior`. Returns
+        (b, c, k, t).
 
         Raises ValueError for other shapes, or a missing guess."""
         if mel.ndim != 4 or mel.shape[2] != self.n_mels:
-            raise ValueError(f"Vocoder: mel has shape {tuple(mel.shape)}; it takes (batch, channels, {self.n_mels} mel bins, frames)")
+            raise ValueError(
+                f"Vocoder: mel has shape {tuple(mel.shape)}; it takes (batch, channels, {self.n_mels} mel"
+                " bins, frames)"
+            )
         if self.prior and guess is None:
-            raise ValueError("Vocoder: it was built with prior=True and needs a guess; give it MelTransform.guess(mel)")
+            raise ValueError(
+                "Vocoder: it was built with prior=True and needs a guess; give it MelTransform.guess(mel)"
+            )
         frames = mel.shape[-1]
-        if mel.shape[1] * frames == 1: mel = mel.expand(-1, -1, -1, 2)    # an instance norm needs two positions
+        # an instance norm needs two positions
+        if mel.shape[1] * frames == 1: mel = mel.expand(-1, -1, -1, 2)
         log_p = self.output(self.block(self.input(mel.transpose(1, 2)))).transpose(1, 2)[..., :frames].float()
         return log_p.exp() * guess.clamp(min=self.floor) if self.prior else log_p.exp()
 
 # %% ../nbs/13_vocoder.ipynb #3f58e80d
 class FrameBlock(nn.Module):
-    "A ConvNeXt block along time: h (b, t, d) -> (b, t, d). kernel: frames that the depthwise convolution sees."
+    """A ConvNeXt block along time: h (b, t, d) -> (b, t, d). kernel: frames that the depthwise convolution
+    sees."""
     def __init__(self, d, expansion=3, kernel=7):
         super().__init__()
         self.mix = nn.Conv1d(d, d, kernel, padding=kernel // 2, groups=d)
@@ -57,16 +66,24 @@ class FrameBlock(nn.Module):
         return h + self.contract(F.gelu(self.expand(mixed)))
 
 class PriorVocoder(nn.Module):
-    """A factor for the first guess of a magnitude, frame by frame and at any level: scaled log-mel (b, c, f, t) and
-    guess (b, c, k, t), from `MelTransform.guess`, -> magnitude (b, c, k, t), linear.
+    """A factor for the first guess of a magnitude, frame by frame and at any level: scaled log-mel (b, c, f,
+    t) and guess (b, c, k, t), from `MelTransform.guess`, -> magnitude (b, c, k, t), linear.
 
-    width, blocks, expansion, kernel: of its ConvNeXt blocks (`FrameBlock`). What a frame becomes depends on the
-    blocks * (kernel - 1) / 2 frames on either side of it alone."""
+    width, blocks, expansion, kernel: of its ConvNeXt blocks (`FrameBlock`). What a frame becomes depends on
+    the blocks * (kernel - 1) / 2 frames on either side of it alone."""
     prior = True
 
     def __init__(self, n_mels=128, n_bins=1025, width=256, blocks=5, expansion=3, kernel=7):
         super().__init__()
-        self.settings = dict(kind="prior", n_mels=n_mels, n_bins=n_bins, width=width, blocks=blocks, expansion=expansion, kernel=kernel)
+        self.settings = dict(
+            kind="prior",
+            n_mels=n_mels,
+            n_bins=n_bins,
+            width=width,
+            blocks=blocks,
+            expansion=expansion,
+            kernel=kernel,
+        )
         self.n_mels = n_mels
         self.input = nn.Linear(n_mels, width)
         self.blocks = nn.Sequential(*[FrameBlock(width, expansion, kernel) for _ in range(blocks)])
@@ -76,14 +93,21 @@ class PriorVocoder(nn.Module):
     def forward(self, mel, guess):
         "mel (b, c, f, t), guess (b, c, k, t) -> (b, c, k, t). Raises ValueError for other shapes."
         if mel.ndim != 4 or mel.shape[2] != self.n_mels:
-            raise ValueError(f"PriorVocoder: mel has shape {tuple(mel.shape)}; it takes (batch, channels, {self.n_mels} mel bins, frames)")
-        shape = (mel - mel.mean(dim=2, keepdim=True)).flatten(0, 1).transpose(1, 2)  # what each frame is, its level apart
-        log_factor = self.output(self.norm(self.blocks(self.input(shape)))).transpose(1, 2).unflatten(0, mel.shape[:2])
+            raise ValueError(
+                f"PriorVocoder: mel has shape {tuple(mel.shape)}; it takes (batch, channels, {self.n_mels}"
+                " mel bins, frames)"
+            )
+        # what each frame is, its level apart
+        shape = (mel - mel.mean(dim=2, keepdim=True)).flatten(0, 1).transpose(1, 2)
+        log_factor = (
+            self.output(self.norm(self.blocks(self.input(shape)))).transpose(1, 2).unflatten(0, mel.shape[:2])
+        )
         return guess * log_factor.float().exp()
 
 VOCODERS = {"paper": Vocoder, "prior": PriorVocoder}
 
 def build_vocoder(kind="paper", **settings):
     "A vocoder by its kind, 'paper' or 'prior', and the arguments of its class."
-    if kind not in VOCODERS: raise ValueError(f"there is no vocoder of kind {kind!r}: give one of {', '.join(VOCODERS)}")
+    if kind not in VOCODERS:
+        raise ValueError(f"there is no vocoder of kind {kind!r}: give one of {', '.join(VOCODERS)}")
     return VOCODERS[kind](**settings)

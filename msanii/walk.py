@@ -28,9 +28,13 @@ def _either(names):
     *first, last = map(str, names)
     return ", ".join(first) + f" or {last}"
 
+def _number(x):
+    return f"2**{int(x).bit_length() - 1}" if x >= 2**31 and math.log2(x).is_integer() else f"{x:g}"
+
 @dataclass(frozen=True)
 class Parameter:
-    """A setting of a task. `check(value)` returns the value if it can be used, and is the only place where its range stands.
+    """A setting of a task. `check(value)` returns the value if it can be used, and is the only place where
+    its range stands.
 
     A default of None is the model's own, or nothing."""
     name: str
@@ -48,11 +52,13 @@ class Parameter:
         "What to give, in words: 'a number from 0 to 1'."
         if self.choices: return _either(self.choices)
         kind = self.unit or ("a whole number" if self.whole else "a number")
-        if math.isinf(self.high): return kind if math.isinf(self.low) else f"{kind}, {self.low:g} or more"
-        return f"{kind} from {self.low:g} to {self.high:g}"
+        if math.isinf(self.high):
+            return kind if math.isinf(self.low) else f"{kind}, {_number(self.low)} or more"
+        return f"{kind} from {_number(self.low)} to {_number(self.high)}"
 
     def check(self, value, name=None):
-        "The value as a float, int or choice. InputError that names it (by `name`, if given) and says what to give."
+        """The value as a float, int or choice. InputError that names it (by `name`, if given) and says what
+        to give."""
         refused = InputError(f"{name or self.name} is {value!r}: give {self.words}")
         if self.choices:
             if value in self.choices: return value
@@ -64,24 +70,34 @@ class Parameter:
         return number
 
 # %% ../nbs/40_walk.ipynb #2c32e394
-SEED = Parameter("seed", "another seed makes another result, the same seed the same one", 0, low=0, high=2**62, whole=True)
+SEED = Parameter(
+    "seed", "another seed makes another result, the same seed the same one", 0, low=0, high=2**62, whole=True
+)
 STEPS = Parameter("steps", "network passes, more take longer (default: the model's)", low=1, whole=True)
 SAMPLER = Parameter("sampler", "how the noise is taken away (default: the model's)", choices=SAMPLERS)
-GUIDANCE = Parameter("guidance", "how strongly a score is obeyed; any but 1 takes twice as long (default: the model's)",
-                     low=0, high=100, step=0.25)
+GUIDANCE = Parameter(
+    "guidance",
+    "how strongly a score is obeyed; any but 1 takes twice as long (default: the model's)",
+    low=0,
+    high=100,
+    step=0.25,
+)
 WINDOW = Parameter("window", "what the network hears at once (default: the model's)", low=1, unit="seconds")
 
 # %% ../nbs/40_walk.ipynb #b2a67dbd
 def seeds(seed, batch):
-    "One seed an item: seed, seed + 1, ...; or the given ones. InputError for another number of them, or no whole numbers."
+    """One seed an item: seed, seed + 1, ...; or the given ones. InputError for another number of them, or no
+    whole numbers."""
     if isinstance(batch, bool) or not isinstance(batch, Real) or int(batch) != batch or batch < 1:
         raise InputError(f"batch is {batch}: give a whole number, 1 or more")
     many = isinstance(seed, (list, tuple))
     try: found = [operator.index(s) for s in (seed if many else [seed])]
     except TypeError: raise InputError(f"seed is {seed!r}: give a whole number, or a list of them") from None
-    if not all(-2**63 <= s <= 2**63 - 1 - batch for s in found): raise InputError(f"seed is {seed}: give one from 0 to 2**62")
+    if not all(-(2**63) <= s <= 2**63 - 1 - batch for s in found):
+        raise InputError(f"seed is {seed}: give one from 0 to 2**62")
     found = found if many else [found[0] + i for i in range(int(batch))]
-    if len(found) != batch: raise InputError(f"{len(found)} seeds for a batch of {batch}: give one an item, or a single one")
+    if len(found) != batch:
+        raise InputError(f"{len(found)} seeds for a batch of {batch}: give one an item, or a single one")
     return found
 
 def each_item(waveform, seed, edit):
@@ -92,7 +108,8 @@ def each_item(waveform, seed, edit):
 
 # %% ../nbs/40_walk.ipynb #05fdb057
 def cover(length, size, overlap):
-    "Cover `length` frames by windows of `size`: pairs of a slice and its weights, which add up to 1 in each frame."
+    """Cover `length` frames by windows of `size`: pairs of a slice and its weights, which add up to 1 in each
+    frame."""
     if length <= size: return [(slice(0, length), torch.ones(length))]
     slices = [slice(s, s + size) for s in [*range(0, length - size, size - overlap), length - size]]
     ramp = torch.minimum(torch.arange(1, size + 1), torch.arange(size, 0, -1)).clamp(max=overlap).float()
@@ -102,9 +119,11 @@ def cover(length, size, overlap):
 
 # %% ../nbs/40_walk.ipynb #ef2e8b69
 class Windowed(Around):
-    """A denoiser that hears x (b, c, f, t) of any length through windows of `frames` frames, which overlap by a quarter.
+    """A denoiser that hears x (b, c, f, t) of any length through windows of `frames` frames, which overlap by
+    a quarter.
 
-    inner: a `Denoiser`, which is asked for each stretch `at` its frames. MultiDiffusion (Bar-Tal et al. 2023)."""
+    inner: a `Denoiser`, which is asked for each stretch `at` its frames. MultiDiffusion (Bar-Tal et al.
+    2023)."""
     def __init__(self, inner, frames):
         super().__init__(inner)
         self.frames = frames
@@ -129,21 +148,28 @@ def memory(device):
     return psutil.virtual_memory().total
 
 def window_frames(m, window=None):
-    "The frames that a model hears at once: `window` seconds, its own if None, and no more than a quarter of the memory holds."
+    """The frames that a model hears at once: `window` seconds, its own if None, and no more than a quarter of
+    the memory holds."""
     window = WINDOW.check(m.settings.window if window is None else window)
-    frames = min(m.mel.frames(round(window * m.mel.sample_rate)), int(memory(m.device) / 4 / pass_bytes(m.unet, 1)))
+    frames = min(
+        m.mel.frames(round(window * m.mel.sample_rate)), int(memory(m.device) / 4 / pass_bytes(m.unet, 1))
+    )
     return max(1, frames // m.unet.multiple) * m.unet.multiple
 
 # %% ../nbs/40_walk.ipynb #5fa897f3
-SECOND = 4_000_000  # bytes that a second of a piece needs at most: its samples several times over, its mel, its condition
+# bytes a second: samples several times over, mel, condition; about 1 MB was measured to sample or render
+SECOND = 2_500_000
 
 def check_length(m, seconds, name="seconds"):
-    "The seconds as a float, or an InputError that names them where they are no length, or do not fit into the memory."
+    """The seconds as a float, or an InputError that names them where they are no length, or do not fit into
+    the memory."""
     seconds = Parameter(name, "", low=1 / SAMPLE_RATE, unit="seconds, more than 0").check(seconds)
     most = memory(m.device) / SECOND
     if seconds > most:
-        raise InputError(f"{name} is {seconds:.0f}: the memory of this machine holds a piece of {most:.0f} s; give less, "
-                         "in parts, or take `stream`")
+        raise InputError(
+            f"{name} is {seconds:.0f}: the memory of this machine holds a piece of {most:.0f} s; give less, "
+            "in parts, or take `stream`"
+        )
     return seconds
 
 # %% ../nbs/40_walk.ipynb #73491cb9
@@ -155,34 +181,41 @@ def half(network):
     return run
 
 class Walk:
-    "How a task walks with a model `m`: the settings that all tasks share. InputError for those that cannot be."
-    def __init__(self,
-                 m,               # a `Msanii`
-                 steps=None,      # network passes; the model's if None, and so for the next three
-                 sampler=None,    # one of `SAMPLERS`
-                 guidance=None,   # how strongly a condition is obeyed: a number, or numbers for fields by name
-                 window=None,     # seconds that the network hears at once
-                 progress=True,   # show a bar
-                 callback=None,   # callback(i, t, x, x0) follows each step
-                ):
+    """How a task walks with a model `m`: the settings that all tasks share. InputError for those that cannot
+    be."""
+    def __init__(
+        self,
+        m,  # a `Msanii`
+        steps=None,  # network passes; the model's if None, and so for the next three
+        sampler=None,  # one of `SAMPLERS`
+        guidance=None,  # how strongly a condition is obeyed: a number, or numbers for fields by name
+        window=None,  # seconds that the network hears at once
+        progress=True,  # show a bar
+        callback=None,  # callback(i, t, x, x0) follows each step
+    ):
         default = lambda value, name: getattr(m.settings, name) if value is None else value
         self.m, self.progress, self.callback = m, progress, callback
-        self.steps, self.sampler = STEPS.check(default(steps, "steps")), SAMPLER.check(default(sampler, "sampler"))
+        self.steps, self.sampler = STEPS.check(default(steps, "steps")), SAMPLER.check(
+            default(sampler, "sampler")
+        )
         self.guidance = self._check_guidance(default(guidance, "guidance"))
         self.frames = window_frames(m, window)
 
     def _check_guidance(self, guidance):
         if not isinstance(guidance, dict): return GUIDANCE.check(guidance)
         for name in guidance:
-            if name not in self.m.condition: raise InputError(f"guidance is given for {name!r}, which this model is not shown")
+            if name not in self.m.condition:
+                raise InputError(f"guidance is given for {name!r}, which this model is not shown")
         return {name: GUIDANCE.check(g, f"guidance of {name}") for name, g in guidance.items()}
 
     def timesteps(self, strength=1.0):
         "The timesteps of the walk, descending ints, in the spacing of its sampler."
         T = self.m.schedule.T
         if self.steps > T:
-            raise InputError(f"steps is {self.steps}, but this model's schedule has {T} timesteps, each visited once at most: "
-                             f"give 1 to {T}")
+            raise InputError(
+                f"steps is {self.steps}, but this model's schedule has {T} timesteps, each visited once at"
+                f" most: give 1 to {T}"
+            )
         return SAMPLERS[self.sampler].spacing(self.steps, self.m.schedule, strength)
 
     def denoiser(self, cond=None):
@@ -190,14 +223,16 @@ class Walk:
         network, how = half(self.m.unet), (self.m.schedule, self.m.settings.objective)
         told = lambda cond: Windowed(Denoiser(network, *how, cond), self.frames)
         if cond is None or self.guidance == 1: return Clipped(told(cond))
-        if not isinstance(self.guidance, dict): return Clipped(Guided(told(cond), [(told(None), self.guidance)]))
+        if not isinstance(self.guidance, dict):
+            return Clipped(Guided(told(cond), [(told(None), self.guidance)]))
         less = lambda name: told(self.m.condition.without(cond, name))
         others = [(less(name), g) for name, g in self.guidance.items() if g != 1]
         return Clipped(Guided(told(cond), others) if others else told(cond))
 
     @contextlib.contextmanager
     def bar(self, total, name=None):
-        "A progress bar of so many steps: gives the callback to pass on, which moves it and then calls the walk's own."
+        """A progress bar of so many steps: gives the callback to pass on, which moves it and then calls the
+        walk's own."""
         with tqdm(total=total, desc=name or self.sampler, disable=not self.progress, leave=False) as bar:
             def each(*args):
                 bar.update()
@@ -209,7 +244,9 @@ class Walk:
 
         generator: as in `samplers.noise`. denoiser: the model's own, not shown anything, if None."""
         with self.bar(len(ts)) as each:
-            return SAMPLERS[self.sampler].walk(denoiser or self.denoiser(), x, ts, generator, each).clamp(-1, 1)
+            return (
+                SAMPLERS[self.sampler].walk(denoiser or self.denoiser(), x, ts, generator, each).clamp(-1, 1)
+            )
 
     def noise(self, frames, generator, channels=2):
         "Pure noise (1, channels, f, at least `frames`): as many frames as the U-Net takes without padding."
@@ -228,5 +265,6 @@ def denoise(self: Msanii, x, ts, generator=None, cond=None, **walk):
 
 @patch
 def timesteps(self: Msanii, steps=None, strength=1.0, sampler=None):
-    "The timesteps of a walk, a descending list of ints. InputError for more steps than the schedule has timesteps."
+    """The timesteps of a walk, a descending list of ints. InputError for more steps than the schedule has
+    timesteps."""
     return Walk(self, steps, sampler).timesteps(strength)

@@ -10,11 +10,8 @@ from hypothesis import assume, given, settings, strategies as st
 
 from msanii.app import main
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
-from msanii.pipeline import Msanii, Settings, pretrained_vocoder
 from msanii.score import compose, render_score
-from msanii.style_transfer import familiar_gain, rms, with_level
-from msanii.unet import D_COND, UNet
-from msanii.vocoder import Vocoder
+from msanii.long import familiar_gain, rms, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
 
@@ -28,11 +25,9 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def model():
-    "Networks that have learned nothing, and the mel transform of the package."
-    torch.manual_seed(0)
-    return Msanii(UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, d_cond=D_COND, join=True), Vocoder(width=16, prior=True), pretrained_vocoder()[1],
-                  Settings(objective="x0", steps=2, iterations=2, window=1.0))
+def model(small_model):
+    "Its window is short, so that a second of sound is long."
+    return small_model(steps=2, window=1.0)
 
 
 few = settings(max_examples=16, deadline=None, derandomize=True, database=None)

@@ -205,12 +205,8 @@ def test_clap_by_a_stand_in(monkeypatch):
     with pytest.raises(InputError, match="VGGish cannot be had"): vggish_embedding()
 
 
-def test_command_on_a_model(tmp_path, capsys):
-    from msanii import MelTransform, Msanii, UNet, Vocoder
-    from msanii.pipeline import Settings
-    torch.manual_seed(0)
-    m = Msanii(UNet(width=16, levels=2, blocks=1, attention=1, heads=2), Vocoder(), MelTransform(), Settings(steps=2, iterations=2))
-    m.save_pretrained(tmp_path / "model")
+def test_command_on_a_model(small_model, tmp_path, capsys):
+    small_model(conditional=False).save_pretrained(tmp_path / "model")
     args = vars(anno_parser(evaluate, prog="msanii evaluate").parse_args(
         [str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--pieces", "2", "--seconds", "2.5", "--jobs", "1"]))
     args = {k: v for k, v in args.items() if k not in ("pdb", "xtra")}

@@ -7,14 +7,6 @@ import torch
 from msanii.app import main
 from msanii.audio import InputError, load_audio, save_audio
 from msanii.interpolation import mix_noise
-from msanii.pipeline import Msanii, Settings, pretrained_vocoder
-from msanii.unet import D_COND, UNet
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Msanii(UNet(width=64, levels=3, blocks=1, heads=4, d_cond=D_COND, join=True), *pretrained_vocoder(), Settings(objective="x0", steps=3))
 
 
 def tone(hertz, n, level=0.1): return level * torch.sin(2 * torch.pi * hertz * torch.arange(n) / 44_100 * torch.tensor([[1.0], [1.01]]))
@@ -38,10 +30,10 @@ def test_ends_on_the_sphere(model, sampler):
 def test_silence_behind_a_song_does_not_raise_its_level(model, monkeypatch):
     "What the network is given in the first second does not depend on how much longer the other song is."
     starts = []
-    monkeypatch.setattr(model, "denoise", lambda x, ts, *args, **more: starts.append(x) or x, raising=False)
+    monkeypatch.setattr("msanii.walk.Walk.down", lambda self, x, ts, *args, **more: starts.append(x) or x)
     b = tone(330, 50_000, 0.03)
     for n in (50_000, 500_000): model.interpolate(torch.zeros(2, n), b, 0.5, 0.001, progress=False)
-    first, second = starts[::2]  # each is followed by the clean mixture, of which the network may leave something out
+    first, second = starts
     assert (first[..., :30] - second[..., :30]).abs().mean() < 0.02
 
 
@@ -76,12 +68,11 @@ def test_refuses(model, wrong, words):
     with pytest.raises(InputError, match=words): model.interpolate(**{"a": torch.zeros(2, 90), "b": torch.zeros(2, 90), **wrong})
 
 
-def test_command(model, tmp_path, capsys):
-    model.save_pretrained(tmp_path / "model")
+def test_command(model_folder, tmp_path, capsys):
     for name, hertz, n in (("a", 220, 20_000), ("b", 330, 10_000)): save_audio(tmp_path / f"{name}.wav", tone(hertz, n))
     a, b, out = (str(tmp_path / f"{name}.wav") for name in ("a", "b", "out"))
     out += ".wav"
-    assert main(["interpolate", a, b, "--ratio", "0.25", "--out", out, "--weights", str(tmp_path / "model")]) == 0
+    assert main(["interpolate", a, b, "--ratio", "0.25", "--out", out, "--weights", str(model_folder)]) == 0
     assert load_audio(out).shape == (2, 17_500)
-    assert main(["interpolate", a, str(tmp_path / "none.wav"), "--out", out, "--weights", str(tmp_path / "model")]) == 2
+    assert main(["interpolate", a, str(tmp_path / "none.wav"), "--out", out, "--weights", str(model_folder)]) == 2
     assert "none.wav" in capsys.readouterr().err

@@ -11,17 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from msanii import MelTransform, Msanii, UNet, Vocoder
+from msanii import Msanii
 from msanii.audio import InputError, load_audio
-from msanii.pipeline import FILES, Settings
-
-TINY = dict(width=16, levels=3, blocks=1, heads=4, expansion=1)
-
+from msanii.pipeline import FILES
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Msanii(UNet(**TINY), Vocoder(width=16, prior=True), MelTransform(), Settings(objective="v", steps=2, iterations=2))
+def model(small_model):
+    "The paper's kind: it takes nothing but noise. The other test files have the other kind."
+    return small_model(conditional=False, objective="v")
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +160,43 @@ def test_push_to_the_hub(model, saved, monkeypatch):
     class Api:
         def __init__(self, token=None): pushed["token"] = token
         def create_repo(self, repo_id, private, exist_ok): pushed["repo"] = repo_id
+        def file_exists(self, repo_id, name): return there
         def upload_folder(self, repo_id, folder_path, commit_message):
             pushed.update({p.name: p.read_bytes() for p in Path(folder_path).iterdir()})
             return "address"
     monkeypatch.setattr("msanii.pipeline.HfApi", Api)
-    assert model.push_to_hub("someone/model", half=False, token="secret") == "address"
-    assert (pushed.pop("token"), pushed.pop("repo")) == ("secret", "someone/model")
-    assert pushed == {p.name: p.read_bytes() for p in saved.iterdir()}
+    for there in (True, False):
+        pushed.clear()
+        assert model.push_to_hub("someone/model", half=False, token="secret") == "address"
+        assert (pushed.pop("token"), pushed.pop("repo")) == ("secret", "someone/model")
+        assert there or pushed.pop("README.md").decode() == model.card(), "a card of one's own is left alone"
+        assert pushed == {p.name: p.read_bytes() for p in saved.iterdir()}
+
+
+def test_the_card_names_what_the_model_holds(model):
+    card = model.card()
+    assert all(f"| {name} | " in card for name in ("unet", "vocoder", "mel")) and model.fingerprint() in card
+
+
+def test_a_model_without_a_part(model, saved, tmp_path):
+    "It loads, does what it can, and says what it lacks, what needs it, and how to get it."
+    config = json.loads((saved / "config.json").read_text())
+    del config["unet"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for name in ("vocoder", "mel"): (tmp_path / f"{name}.safetensors").write_bytes((saved / f"{name}.safetensors").read_bytes())
+    part = Msanii.from_pretrained(tmp_path, device="cpu")
+    song = 0.1 * torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(part.reconstruct(song), model.reconstruct(song)) and list(part.parts) == ["vocoder", "mel"]
+    assert not hasattr(part, "unet") and "unet" not in part.card()
+    with pytest.raises(InputError, match="this model has no unet, and sample, render .* `msanii train unet"): part.sample(1)
+    again = Msanii.from_pretrained(part.save_pretrained(tmp_path / "again"), device="cpu")
+    assert again.fingerprint() == part.fingerprint() != model.fingerprint()
+
+
+def test_another_format_is_named(saved, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**json.loads((saved / "config.json").read_text()), "format": 2}))
+    with pytest.raises(InputError, match="is of format 2, and this version of msanii reads format 1"):
+        Msanii.from_pretrained(tmp_path)
 
 
 def msanii(*args):

@@ -17,22 +17,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from msanii.app import COMMANDS, fingerprint, main, sha256
+from msanii.app import commands, main
 from msanii.audio import InputError, load_audio, save_audio
-from msanii.pipeline import Msanii, Settings, pretrained_vocoder
 from msanii.score import compose
-from msanii.studio import Studio, again, examples, perform, records, serve, tasks
-from msanii.unet import D_COND, UNet
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Msanii(UNet(width=64, levels=3, blocks=1, heads=4, d_cond=D_COND, join=True), *pretrained_vocoder(), Settings(objective="x0", steps=4))
-
-
-@pytest.fixture(scope="module")
-def weights(model, tmp_path_factory): return model.save_pretrained(tmp_path_factory.mktemp("weights"))
+from msanii.studio import Studio, again, examples, records, serve
+from msanii.tasks import TASKS, perform, sha256, tasks
 
 
 def songs(folder, seconds=1.5):
@@ -44,7 +33,7 @@ def songs(folder, seconds=1.5):
 
 
 @pytest.fixture(scope="module")
-def studio(model, weights, tmp_path_factory): return Studio(model, songs(tmp_path_factory.mktemp("studio")), weights)
+def studio(model, model_folder, tmp_path_factory): return Studio(model, songs(tmp_path_factory.mktemp("studio")), model_folder)
 
 
 def line(studio): return re.sub("<.*?>", "", studio.message.value)
@@ -59,9 +48,9 @@ def do(studio, task, **settings):
     assert not studio.job.is_alive()
 
 
-def test_a_model_offers_what_it_can(model):
+def test_a_model_offers_what_it_can(model, small_model):
     assert [name for name in ("sample", "style-transfer", "inpaint", "render") if name not in tasks(model)] == []
-    assert "render" not in tasks(Msanii(UNet(width=16, levels=2, blocks=1, heads=4)))
+    assert "render" not in tasks(small_model(conditional=False))
     with pytest.raises(InputError, match="not among those"): perform(model, "sing")
 
 
@@ -80,7 +69,7 @@ def test_every_task(studio, model, tmp_path):
         assert sha256(tmp_path / name) == record["result"]["sha256"]
         words = shlex.split(record["command"])
         assert words[:2] == ["msanii", task]
-        if task not in COMMANDS: continue
+        if task not in commands(): continue
         here = [str(studio.folder / w) if (studio.folder / w).is_file() and w != name else str(tmp_path / f"cli-{name}") if w == name else w for w in words[1:]]
         assert main(here) == 0 and sha256(tmp_path / f"cli-{name}") == record["result"]["sha256"]
 
@@ -91,7 +80,7 @@ def test_record_refuses_what_has_changed(studio, model, tmp_path):
     songs(tmp_path, 1.4)
     with pytest.raises(InputError, match="a.wav is missing, or not the file"): again(record, model, tmp_path)
     with pytest.raises(InputError, match="another model"): again({**record, "model_sha256": "0"}, model, studio.folder)
-    assert fingerprint(model) == record["model_sha256"]
+    assert model.fingerprint() == record["model_sha256"]
 
 
 def test_cancel(studio):
@@ -156,11 +145,11 @@ def test_an_error_of_the_program_is_a_line_and_a_traceback(studio, monkeypatch, 
     assert line(studio) == "ZeroDivisionError: division by zero" and "Traceback" in capsys.readouterr().err and not studio.go.disabled
 
 
-def test_history_outlives_the_page(studio, model, weights):
+def test_history_outlives_the_page(studio, model, model_folder):
     "Another studio over the same folder lists the same results; a row puts its settings back."
     do(studio, "style-transfer", strength=0.75, seed=41)
     (studio.folder / "7-notes.json").write_text("[1, 2")
-    new = Studio(model, studio.folder, weights)
+    new = Studio(model, studio.folder, model_folder)
     assert len(new.history.children) == len(records(studio.folder)) == len(studio.history.children)
     new.task.value = "sample"
     new.history.children[0].children[0].click()
@@ -187,10 +176,10 @@ def test_examples(tmp_path):
     assert load_audio(tmp_path / "example.flac").shape[1] > 44100 and (tmp_path / "example.mid").exists()
 
 
-def test_serve_says_what_is_wrong(weights, monkeypatch):
+def test_serve_says_what_is_wrong(model_folder, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0)), taken.listen()
-        with pytest.raises(InputError, match="cannot be listened at"): serve(port=taken.getsockname()[1], weights=weights)
+        with pytest.raises(InputError, match="cannot be listened at"): serve(port=taken.getsockname()[1], weights=model_folder)
     with pytest.raises(InputError, match="no such folder"): serve(port=free_port(), weights="no such folder")
     for missing in ("voila", "ipykernel"):
         monkeypatch.setattr("msanii.studio.find_spec", lambda name: None if name == missing else find_spec(name))
@@ -215,7 +204,7 @@ WAIT = 120  # seconds, for a busy machine
 
 
 @pytest.fixture(scope="module")
-def page(weights, tmp_path_factory):
+def page(model_folder, tmp_path_factory):
     "The studio of `serve` in a browser, with clips of its own to upload."
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -224,7 +213,7 @@ def page(weights, tmp_path_factory):
     (top / "mine").mkdir(), (top / "downloads").mkdir(), (top / "served").mkdir()
     songs(top / "mine"), songs(top / "served")
     (top / "mine" / "b.wav").rename(top / "mine" / "mine.wav"), (top / "mine" / "words.wav").write_text("not a sound")
-    code = f"from msanii.studio import serve; serve(port={port}, weights={str(weights)!r}, browser=False, folder={str(top / 'served')!r})"
+    code = f"from msanii.studio import serve; serve(port={port}, weights={str(model_folder)!r}, browser=False, folder={str(top / 'served')!r})"
     log = (top / "log.txt").open("w")
     server = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
     driver = None
@@ -338,7 +327,7 @@ class Page:
 @pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}")
 def test_in_a_browser(page, model):
     "A person uploads a file, runs each task, listens, downloads, cancels and is told of a mistake; the page fits a desktop and a phone."
-    page.shows("Music from noise alone")
+    page.shows("Synthesise music from noise")
     for task in tasks(model):
         page.task(task)
         page.set("steps", 1)
@@ -385,5 +374,4 @@ def test_in_a_browser(page, model):
     assert not [url for url in urls if not url.startswith((f"http://127.0.0.1:{page.port}/", "data:", "blob:"))], "nothing is asked of another server"
 
 
-ABOUT = {"sample": "Music from noise alone", "style-transfer": "A version of a piece", "interpolate": "A piece between two", "inpaint": "Make parts of a piece anew",
-         "outpaint": "Go on where a piece ends", "render": "Play a score"}
+ABOUT = {name: task.about for name, task in TASKS.items()}

@@ -15,7 +15,9 @@ def untrained(conditional=True, **settings):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, **takes)
-    return Msanii(unet, *pretrained_vocoder(), Settings(**dict(objective="x0", steps=3, iterations=2) | settings))
+    return Msanii(
+        unet, *pretrained_vocoder(), Settings(**dict(objective="x0", steps=3, iterations=2) | settings)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""Evaluation: bad input, damaged folders, processes, the cache, the page, the command, embeddings with a stand-in library."""
+"""Evaluation: bad input, damaged folders, processes, the cache, the page, the command, embeddings with a
+stand-in library."""
 import json
 import math
 import subprocess
@@ -11,8 +12,25 @@ import torch
 from fastcore.script import anno_parser
 
 from msanii.audio import SAMPLE_RATE, InputError, save_audio
-from msanii.evaluation import (FAMILIES, analyse, bootstrap, compare_sets, continuity, edit_continuity, evaluate, evaluate_folders,
-                               features, frechet_distance, kernel_distance, loudness, music, pulse, reconstruction, score_agreement, standardise)
+from msanii.evaluation import (
+    FAMILIES,
+    analyse,
+    bootstrap,
+    compare_sets,
+    continuity,
+    edit_continuity,
+    evaluate,
+    evaluate_folders,
+    features,
+    frechet_distance,
+    kernel_distance,
+    loudness,
+    music,
+    pulse,
+    reconstruction,
+    score_agreement,
+    standardise,
+)
 from msanii.score import compose, render_score
 
 torch.set_num_threads(1)
@@ -34,32 +52,61 @@ def folders(tmp_path_factory, song):
 
 
 def noise(channels=2, seconds=3.0, seed=0):
-    return 0.1 * torch.randn(channels, round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(seed))
+    return 0.1 * torch.randn(
+        channels, round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def test_import_is_light():
-    code = "import sys, msanii.evaluation; print([m for m in ('librosa', 'auraloss', 'mir_eval', 'pyloudnorm', 'sklearn', 'transformers') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "[]"  # others may print before it
+    code = (
+        "import sys, msanii.evaluation; print([m for m in ('librosa', 'auraloss', 'mir_eval', 'pyloudnorm',"
+        " 'sklearn', 'transformers') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.splitlines()[-1]
+        == "[]"
+    )  # others may print before it
 
 
-BAD = {"one axis": (torch.randn(88_200), "channels, samples"), "short": (torch.randn(2, 1000), "2 s or more"), "empty": (torch.zeros(2, 0), "shape"),
-       "silent": (torch.zeros(2, 132_300), "silent"), "nan": (torch.full((2, 132_300), math.nan), "NaN"), "integers": (torch.ones(2, 132_300, dtype=torch.int16), "int16"),
-       "batch of two": (torch.randn(2, 2, 132_300), "one piece"), "a path": ("song.wav", "str")}
+BAD = {
+    "one axis": (torch.randn(88_200), "channels, samples"),
+    "short": (torch.randn(2, 1000), "2 s or more"),
+    "empty": (torch.zeros(2, 0), "shape"),
+    "silent": (torch.zeros(2, 132_300), "silent"),
+    "nan": (torch.full((2, 132_300), math.nan), "NaN"),
+    "integers": (torch.ones(2, 132_300, dtype=torch.int16), "int16"),
+    "batch of two": (torch.randn(2, 2, 132_300), "one piece"),
+    "a path": ("song.wav", "str"),
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize("function", (music, features, lambda x: continuity(x, 5), lambda x: score_agreement(x, compose(0, 4.0))), ids=("music", "features", "continuity", "score"))
+@pytest.mark.parametrize(
+    "function",
+    (music, features, lambda x: continuity(x, 5), lambda x: score_agreement(x, compose(0, 4.0))),
+    ids=("music", "features", "continuity", "score"),
+)
 def test_bad_waveforms(function, kind):
     waveform, message = BAD[kind]
-    with pytest.raises(InputError, match=message if function in (music, features) else None): function(waveform)
+    with pytest.raises(InputError, match=message if function in (music, features) else None):
+        function(waveform)
 
 
 def test_pairs_that_are_none():
     x = noise()
-    for pred, message in ((x[:, :-1], "cut them"), (x[:1], "same channels"), (x[:, :100], "0.4 s"), (x * math.nan, "NaN")):
-        with pytest.raises(InputError, match=message): reconstruction(pred, x)
+    for pred, message in (
+        (x[:, :-1], "cut them"),
+        (x[:1], "same channels"),
+        (x[:, :100], "0.4 s"),
+        (x * math.nan, "NaN"),
+    ):
+        with pytest.raises(InputError, match=message):
+            reconstruction(pred, x)
     with pytest.raises(InputError, match="target is silent"): reconstruction(x, 0 * x)
-    assert reconstruction(0 * x, x)["spectral_convergence"] == pytest.approx(1, abs=1e-3)  # a silent prediction is a bad one, no error
+    # a silent prediction is a bad one, no error
+    assert reconstruction(0 * x, x)["spectral_convergence"] == pytest.approx(1, abs=1e-3)
 
 
 def test_mono_and_batch_of_one(song):
@@ -77,7 +124,8 @@ def test_known_tempo_key_and_level(song):
     octave = analyse(torch.sin(2 * math.pi * 261.63 * torch.arange(3 * SAMPLE_RATE) / SAMPLE_RATE)[None])
     assert octave.chroma.mean(1).argmax() == 0
     sine = 10 ** (-23 / 20) * torch.sin(2 * math.pi * 997 * torch.arange(5 * SAMPLE_RATE) / SAMPLE_RATE)
-    assert loudness(sine.expand(2, -1)) == pytest.approx(-23, abs=0.1)  # EBU Tech 3341: stereo 1 kHz sine at -23 dBFS reads -23 LUFS
+    # EBU Tech 3341: stereo 1 kHz sine at -23 dBFS reads -23 LUFS
+    assert loudness(sine.expand(2, -1)) == pytest.approx(-23, abs=0.1)
     assert loudness(torch.zeros(2, SAMPLE_RATE)) == -70
 
 
@@ -99,8 +147,14 @@ def test_seams(song):
     jump = song + 0.2 * (torch.arange(song.shape[1]) >= mid)
     assert continuity(jump, 6.2)["click"] > continuity(song, 6.2)["click"] + 6
     assert edit_continuity(cut, [(0.0, 6.2)]) == continuity(cut, 6.2)
-    silent = continuity(torch.cat([song[:, :mid], torch.zeros_like(song[:, mid:])], 1), 6.2)  # silence keeps no time and no harmony, neither well nor badly
-    assert {m for m, value in silent.items() if math.isnan(value)} == {"spectrum_step", "harmony_step", "tempo_step", "beat_shift"}
+    # silence keeps no time and no harmony, neither well nor badly
+    silent = continuity(torch.cat([song[:, :mid], torch.zeros_like(song[:, mid:])], 1), 6.2)
+    assert {m for m, value in silent.items() if math.isnan(value)} == {
+        "spectrum_step",
+        "harmony_step",
+        "tempo_step",
+        "beat_shift",
+    }
     for at in (1.0, 12.5, -1, math.nan):
         with pytest.raises(InputError, match="3 s"): continuity(song, at)
     with pytest.raises(InputError, match="no seam"): edit_continuity(song, [(0, 13)])
@@ -129,9 +183,11 @@ def test_bootstrap():
 
 
 def test_folders(folders, tmp_path):
-    "Text as wav, an empty file, silence, a cut-off file, NaN: named and left out; the rest goes on, in two processes."
+    """Text as wav, an empty file, silence, a cut-off file, NaN: named and left out; the rest goes on, in two
+    processes."""
     a = tmp_path / "a <b>&"
-    for p in (folders / "a").iterdir(): (a / p.name).parent.mkdir(exist_ok=True), (a / p.name).write_bytes(p.read_bytes())
+    for p in (folders / "a").iterdir():
+        (a / p.name).parent.mkdir(exist_ok=True), (a / p.name).write_bytes(p.read_bytes())
     (a / "text.wav").write_text("not a sound")
     (a / "empty.wav").write_bytes(b"")
     (a / "cut.flac").write_bytes((folders / "b" / "0.flac").read_bytes()[:50])
@@ -140,15 +196,30 @@ def test_folders(folders, tmp_path):
     save_audio(a / "2.wav", noise(seconds=2.5))  # no pair: another length
     (a / "readme.txt").write_text("no sound, no complaint")
     (a / "folder.wav").mkdir()
-    report = evaluate_folders(a, folders / "b", tmp_path / "out", jobs=2, cache=folders / "cache", progress=False)
-    assert report["files"] == {"a": 4, "b": 4} and set(report["skipped"]["a"]) == {"text.wav", "empty.wav", "cut.flac", "silent.wav", "short.wav"}
-    assert set(report["pairs"]) == {"0.wav", "1.wav", "3.wav"} and set(report["skipped"]["pairs"]) == {"2.wav"}
+    report = evaluate_folders(
+        a, folders / "b", tmp_path / "out", jobs=2, cache=folders / "cache", progress=False
+    )
+    assert report["files"] == {"a": 4, "b": 4} and set(report["skipped"]["a"]) == {
+        "text.wav",
+        "empty.wav",
+        "cut.flac",
+        "silent.wav",
+        "short.wav",
+    }
+    assert set(report["pairs"]) == {"0.wav", "1.wav", "3.wav"} and set(report["skipped"]["pairs"]) == {
+        "2.wav"
+    }
     assert report["reconstruction"]["loudness_error"][0] == pytest.approx(6.02, abs=0.1)
     assert set(report["distribution"]) == set(FAMILIES)
     saved = json.loads((tmp_path / "out" / "report.json").read_text())  # strict JSON: no NaN
     assert "NaN" not in (tmp_path / "out" / "report.json").read_text() and saved["files"] == {"a": 4, "b": 4}
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "a <b>&" not in page and "a &lt;b&gt;&amp;" in page and page.count("<audio") in (3 + 2, 3 + 3) and "http" not in page
+    assert (
+        "a <b>&" not in page
+        and "a &lt;b&gt;&amp;" in page
+        and page.count("<audio") in (3 + 2, 3 + 3)
+        and "http" not in page
+    )
     assert "| loudness_error |" in (tmp_path / "out" / "report.md").read_text()
     assert not [p for p in (tmp_path / "out").rglob(".*")]
 
@@ -163,7 +234,8 @@ def test_cache_by_content(folders, tmp_path):
     cache[1].write_text("damaged")
     again = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
     tempi = sorted(m["tempo"] for m in again["each"]["a"].values())
-    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 3  # read from the cache; the damaged one made anew
+    # read from the cache; the damaged one made anew
+    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 3
     assert json.loads(cache[1].read_text())["music"]
 
 
@@ -171,15 +243,37 @@ def test_folders_that_cannot_be(tmp_path, folders):
     (tmp_path / "none").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.wav").write_text("text")
-    for a, message in ((tmp_path / "none", "holds no sound files"), (tmp_path / "nowhere", "no folder"), (tmp_path / "bad" / "x.wav", "no folder"), (tmp_path / "bad", "can be used")):
-        with pytest.raises(InputError, match=message): evaluate_folders(a, out=tmp_path / "out", jobs=1, progress=False)
-    with pytest.raises(InputError, match="excerpt"): evaluate_folders(folders / "a", out=tmp_path / "out", excerpt=0)
-    with pytest.raises(InputError, match="clap, vggish"): evaluate_folders(folders / "a", out=tmp_path / "out", embed="mp3")
+    for a, message in (
+        (tmp_path / "none", "holds no sound files"),
+        (tmp_path / "nowhere", "no folder"),
+        (tmp_path / "bad" / "x.wav", "no folder"),
+        (tmp_path / "bad", "can be used"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate_folders(a, out=tmp_path / "out", jobs=1, progress=False)
+    with pytest.raises(InputError, match="excerpt"):
+        evaluate_folders(folders / "a", out=tmp_path / "out", excerpt=0)
+    with pytest.raises(InputError, match="clap, vggish"):
+        evaluate_folders(folders / "a", out=tmp_path / "out", embed="mp3")
 
 
 def test_own_embedding(folders, tmp_path):
-    def spectrum(waveform): return torch.stft(waveform.mean(0), 512, 4096, window=torch.hann_window(512), return_complex=True).abs().mean(1)[:8].numpy()
-    report = evaluate_folders(folders / "a", folders / "b", tmp_path / "out", jobs=1, cache=folders / "cache", embed=spectrum, progress=False)
+    def spectrum(waveform):
+        return (
+            torch.stft(waveform.mean(0), 512, 4096, window=torch.hann_window(512), return_complex=True)
+            .abs()
+            .mean(1)[:8]
+            .numpy()
+        )
+    report = evaluate_folders(
+        folders / "a",
+        folders / "b",
+        tmp_path / "out",
+        jobs=1,
+        cache=folders / "cache",
+        embed=spectrum,
+        progress=False,
+    )
     assert set(report["distribution"]) == {*FAMILIES, "spectrum"}
 
 
@@ -195,7 +289,10 @@ def test_clap_by_a_stand_in(monkeypatch):
         seen.update(rate=sampling_rate, lengths=[len(a) for a in audio])
         return {"input_features": torch.ones(len(audio), 4)}
 
-    stand_in = types.SimpleNamespace(ClapModel=types.SimpleNamespace(from_pretrained=lambda s: Model()), ClapProcessor=types.SimpleNamespace(from_pretrained=lambda s: processor))
+    stand_in = types.SimpleNamespace(
+        ClapModel=types.SimpleNamespace(from_pretrained=lambda s: Model()),
+        ClapProcessor=types.SimpleNamespace(from_pretrained=lambda s: processor),
+    )
     monkeypatch.setitem(sys.modules, "transformers", stand_in)
     assert clap_embedding("anything")(noise(seconds=12)).shape == (2, 4)
     assert seen == {"rate": 48_000, "lengths": [480_000, 96_000]}
@@ -207,8 +304,21 @@ def test_clap_by_a_stand_in(monkeypatch):
 
 def test_command_on_a_model(small_model, tmp_path, capsys):
     small_model(conditional=False).save_pretrained(tmp_path / "model")
-    args = vars(anno_parser(evaluate, prog="msanii evaluate").parse_args(
-        [str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--pieces", "2", "--seconds", "2.5", "--jobs", "1"]))
+    args = vars(
+        anno_parser(evaluate, prog="msanii evaluate").parse_args(
+            [
+                str(tmp_path / "model"),
+                "--out",
+                str(tmp_path / "out"),
+                "--pieces",
+                "2",
+                "--seconds",
+                "2.5",
+                "--jobs",
+                "1",
+            ]
+        )
+    )
     args = {k: v for k, v in args.items() if k not in ("pdb", "xtra")}
     evaluate(**args)
     made = sorted((tmp_path / "out").glob("samples-*/*.flac"))

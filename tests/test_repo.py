@@ -1,4 +1,5 @@
 """The repository is in step with itself: package and notebooks, saved outputs, links, settings."""
+import ast
 import configparser
 import json
 import re
@@ -18,8 +19,15 @@ BIN = Path(sys.executable).parent
 def copy(tmp_path_factory):
     "A copy of the project in which nbdev may write."
     top = tmp_path_factory.mktemp("copy")
-    for name in ("nbs", "msanii"): shutil.copytree(ROOT / name, top / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
-    for name in ("settings.ini", "setup.py", "_quarto.yml", "pyproject.toml", "README.md"): shutil.copy(ROOT / name, top / name)
+    for name in ("nbs", "msanii"):
+        shutil.copytree(
+            ROOT / name,
+            top / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"),
+        )
+    for name in ("settings.ini", "setup.py", "_quarto.yml", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, top / name)
     return top
 
 
@@ -30,7 +38,11 @@ def nbdev(command, folder):
 
 def difference(a, b, pattern):
     names = {p.relative_to(top) for top in (a, b) for p in top.glob(pattern) if not p.name.startswith(".")}
-    return sorted(str(n) for n in names if not ((a / n).exists() and (b / n).exists() and (a / n).read_bytes() == (b / n).read_bytes()))
+    return sorted(
+        str(n)
+        for n in names
+        if not ((a / n).exists() and (b / n).exists() and (a / n).read_bytes() == (b / n).read_bytes())
+    )
 
 
 def test_export_leaves_no_difference(copy):
@@ -59,15 +71,23 @@ def test_notebook(path):
     assert path.stat().st_size < 2e6
     outputs = [o for c in cells(path, "code") for o in c["outputs"]]
     assert not [o for o in outputs if o["output_type"] == "error"]
-    assert not [o for o in outputs if "%|" in "".join(o.get("data", {}).get("text/plain", ""))], "a progress bar that stays at 0%: run it by scripts/run.py"
+    assert not [
+        o for o in outputs if "%|" in "".join(o.get("data", {}).get("text/plain", ""))
+    ], "a progress bar that stays at 0%: run it by scripts/run.py"
     if path.stem == "index": return
     assert outputs, "run it before committing it"
-    unread = [c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in "".join(c["source"]) and not c["outputs"]]
+    unread = [
+        c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in "".join(c["source"]) and not c["outputs"]
+    ]
     assert not unread, "a cell whose output is to be checked has none"
     text = ["".join(c["source"]) for c in cells(path, "markdown")]
-    assert re.match(r"# .+\n\n> .+", text[0]) and "colab-badge" in text[1], "it opens with a title, a summary and a badge"
+    assert (
+        re.match(r"# .+\n\n> .+", text[0]) and "colab-badge" in text[1]
+    ), "it opens with a title, a summary and a badge"
     first = "".join(cells(path, "code")[0]["source"])
-    assert "google.colab" in first and "pip install" in first, "its first code cell installs the package on Colab"
+    assert (
+        "google.colab" in first and "pip install" in first
+    ), "its first code cell installs the package on Colab"
     assert any("## Exercises" in t for t in text)
 
 
@@ -76,7 +96,9 @@ def test_notebook_stands_alone(path):
     "On Colab no repository lies around it, and there may be a GPU."
     code = "\n".join("".join(c["source"]) for c in cells(path, "code"))
     assert not re.search(r"(Path|open)\([\"']\.\./", code), "it reads a file of the repository"
-    assert not re.search(r"^m = Msanii\.from_pretrained\(\)", code, re.MULTILINE), "its own tensors are on the processor: give the model a device"
+    assert not re.search(
+        r"^m = Msanii\.from_pretrained\(\)", code, re.MULTILINE
+    ), "its own tensors are on the processor: give the model a device"
 
 
 def settings():
@@ -88,35 +110,62 @@ def settings():
 def test_links_follow_from_settings():
     "The repository's address stands in settings.ini; all others must say the same."
     user, repo = settings()["user"], settings()["repo"]
-    files = [*NOTEBOOKS, *(ROOT / n for n in ("README.md", "Makefile")), *(ROOT / ".github" / "workflows").glob("*")]
+    files = [
+        *NOTEBOOKS,
+        *(ROOT / n for n in ("README.md", "Makefile")),
+        *(ROOT / ".github" / "workflows").glob("*"),
+    ]
     wrong = []
     for path in files:
         text = path.read_text()
         for found in re.findall(r"github(?:\.com|usercontent\.com)?/([\w.-]+)/(msanii)\b", text):
             if found != (user, repo): wrong.append((path.name, found))
-        for found in re.findall(r"colab\.research\.google\.com/github/([\w.-]+)/([\w.-]+)/blob/main/nbs/([\w.-]+)\.ipynb", text):
-            if found[:2] != (user, repo): wrong.append((path.name, found))
-            if path.suffix == ".ipynb" and found[2] != path.stem and path.stem != "index": wrong.append((path.name, found))
+        for found in re.findall(
+            r"colab\.research\.google\.com/github/([\w.-]+)/([\w.-]+)/blob/main/nbs/([\w.-]+)\.ipynb", text
+        ):
+            if found[:2] != (user, repo):
+                wrong.append((path.name, found))
+            if path.suffix == ".ipynb" and found[2] != path.stem and path.stem != "index":
+                wrong.append((path.name, found))
     assert not wrong
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS + [ROOT / "README.md"], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
-    text = path.read_text() if path.suffix == ".md" else "\n".join("".join(c["source"]) for c in cells(path, "markdown"))
+    text = (
+        path.read_text()
+        if path.suffix == ".md"
+        else "\n".join("".join(c["source"]) for c in cells(path, "markdown"))
+    )
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|(?:href|src)=\"([^\"#]+)\"", text)
-    missing = [t for pair in targets for t in pair if t and not re.match(r"https?:|mailto:|data:|attachment:", t) and not (path.parent / t).exists()]
+    missing = [
+        t
+        for pair in targets
+        for t in pair
+        if t and not re.match(r"https?:|mailto:|data:|attachment:", t) and not (path.parent / t).exists()
+    ]
     assert not missing
 
 
 def test_nothing_but_the_notebooks_writes_the_package():
-    by_hand = [p.name for p in (ROOT / "msanii").glob("*.py") if "AUTOGENERATED" not in p.read_text() and p.name != "_modidx.py"]
+    by_hand = [
+        p.name
+        for p in (ROOT / "msanii").glob("*.py")
+        if "AUTOGENERATED" not in p.read_text() and p.name != "_modidx.py"
+    ]
     assert not by_hand
 
 
 def test_no_pickles():
     "Weights are loaded from safetensors alone."
-    assert not [p.name for p in (ROOT / "msanii").rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin")]
-    assert not [p.name for p in (ROOT / "msanii").glob("*.py") if re.search(r"torch\.load|pickle\.load|joblib\.load", p.read_text())]
+    assert not [
+        p.name for p in (ROOT / "msanii").rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+    ]
+    assert not [
+        p.name
+        for p in (ROOT / "msanii").glob("*.py")
+        if re.search(r"torch\.load|pickle\.load|joblib\.load", p.read_text())
+    ]
 
 
 def test_readme_is_the_index():
@@ -138,3 +187,48 @@ def test_requirements_allow_what_torchaudio_needs():
     assert pins["torch"] == pins["torchaudio"]
     at_the_top = re.compile(r"^(from|import) torchaudio", re.MULTILINE)
     assert not [p.name for p in (ROOT / "msanii").glob("*.py") if at_the_top.search(p.read_text())]
+
+
+SOURCES = [
+    *sorted(p for name in ("msanii", "tests", "benchmarks", "scripts") for p in (ROOT / name).glob("*.py")),
+    ROOT / "conftest.py", ROOT / "setup.py",
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_lines_are_short(path):
+    "110 columns; what nbdev writes by itself, the list of names and the index, is not ours to break."
+    if path.name == "_modidx.py": return
+    text = re.sub(r"__all__ = \[[^\]]*\]", "", path.read_text())
+    assert not [line for line in text.splitlines() if len(line) > 110]
+
+
+def exported(path):
+    "The nodes of a notebook's exported code."
+    sources = ["".join(c["source"]) for c in cells(path, "code")]
+    code = [source for source in sources if re.match(r"#\s*\|\s*exporti?\b", source)]
+    return [node for source in code for node in ast.walk(ast.parse(source))]
+
+
+def module_of(path):
+    "The module that a notebook becomes, or None."
+    found = [re.search(r"#\s*\|\s*default_exp (\S+)", "".join(c["source"])) for c in cells(path, "code")]
+    return next((match[1] for match in found if match), None)
+
+
+MODULES = {module_of(path): path for path in NOTEBOOKS if module_of(path) not in (None, "__init__")}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_come_from_earlier_notebooks(module):
+    "And nothing private comes from any other module."
+    early = sorted(MODULES, key=lambda name: MODULES[name].name)
+    early = early[: early.index(module)]
+    taken = [node for node in exported(MODULES[module]) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    for node in taken:
+        names = [alias.name for alias in node.names]
+        modules = [node.module] if isinstance(node, ast.ImportFrom) else names
+        for name in modules:
+            if not (name or "").startswith("msanii."): continue
+            assert name.split(".")[1] in early, f"{module} imports {name}, which comes later"
+            assert not [n for n in names if n.startswith("_")], f"{module} imports {names} of {name}"

@@ -6,7 +6,7 @@
 __all__ = ['FAMILIES', 'DISTANCES', 'EMBEDDINGS', 'features', 'standardise', 'frechet_distance', 'kernel_distance', 'Interval',
            'bootstrap', 'compare_sets', 'clap_embedding', 'vggish_embedding', 'embedder']
 
-# %% ../nbs/71_distances.ipynb #c9b7a34c
+# %% ../nbs/71_distances.ipynb #4b7df687
 import math
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ def standardise(a, b):
     spread = np.maximum(rows_b.std(0), 0.1 * np.concatenate([rows_a, rows_b]).std(0)) + 1e-9
     return [(x - rows_b.mean(0)) / spread for x in a], [(x - rows_b.mean(0)) / spread for x in b]
 
-# %% ../nbs/71_distances.ipynb #b4483b8c
+# %% ../nbs/71_distances.ipynb #f9bc15a9
 def _pieces(rows, name):
     "A list of one array (m, d) for each piece, from such a list or from a matrix (n, d)."
     rows = [np.atleast_2d(np.asarray(r, dtype=np.float64)) for r in rows]
@@ -147,7 +147,7 @@ def bootstrap(
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
-# %% ../nbs/71_distances.ipynb #8b9cac6f
+# %% ../nbs/71_distances.ipynb #1beec19c
 def _count(chosen, n): return np.bincount(chosen, minlength=n).astype(float)
 
 def _bounds(distance, in_a, value, times, rng):

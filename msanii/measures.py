@@ -146,7 +146,7 @@ def analyse(waveform, name="waveform"):
     chroma, shape = _chroma(x.mean(0))[:, :S.shape[1]], _shape(S.double().square().numpy() + FLOOR**2)
     return Analysis(level, bands, onset, chroma, shape)
 
-# %% ../nbs/70_measures.ipynb #eae9326a
+# %% ../nbs/70_measures.ipynb #dcb30578
 def _autocorrelation(onset):
     o, n = onset - onset.mean(), len(onset)
     r = np.fft.irfft(np.abs(np.fft.rfft(o, 2 * n)) ** 2)[:n] / np.arange(n, 0, -1)
@@ -296,7 +296,7 @@ def _means(x, size):
     m = x.shape[1] // size
     return x[:, :m * size].reshape(len(x), m, size).mean(2)
 
-# %% ../nbs/70_measures.ipynb #b11643cf
+# %% ../nbs/70_measures.ipynb #69f0fb5a
 def _self_similarity(chroma):
     "How alike each four seconds and each other four are, (m, m), every half second."
     half = _means(chroma, round(RATE / 2))
@@ -349,7 +349,7 @@ def _beat_agreement(a, song, start, beats):
     if min(len(true), len(beats)) <= 2: return math.nan
     return float(mir_eval.beat.continuity(true, beats / RATE)[3])
 
-# %% ../nbs/70_measures.ipynb #9382b665
+# %% ../nbs/70_measures.ipynb #aa178b92
 def _key_agreement(a, song):
     import mir_eval
     keys = [label.replace(":maj", " major").replace(":min", " minor")
@@ -539,7 +539,7 @@ def _share_below(value, others):
     others = np.array(others)[np.isfinite(others)]
     return float(np.mean(others < value)) if math.isfinite(value) and len(others) else math.nan
 
-# %% ../nbs/70_measures.ipynb #7da43466
+# %% ../nbs/70_measures.ipynb #2585ed97
 def edit_continuity(waveform, spans, window=6.0):
     """Mean of `continuity` over the seams of an edit of the spans [(start, end), ...] in seconds; seams
     with less than 3 s beside them are left out. `InputError` if none is left."""

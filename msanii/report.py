@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEASURES', 'interval_text', 'report_table', 'plot_report', 'evaluate_folders']
 
-# %% ../nbs/72_report.ipynb #0303f4df
+# %% ../nbs/72_report.ipynb #b6ca3aad
 import base64
 import hashlib
 import html
@@ -24,7 +24,7 @@ from .audio import SAMPLE_RATE, SUFFIXES, InputError, load_audio, player, replac
 from .distances import DISTANCES, FAMILIES, bootstrap, compare_sets, embedder, features, standardise
 from .measures import RATE, SILENT, analyse, music, reconstruction
 
-# %% ../nbs/72_report.ipynb #fbd5f860
+# %% ../nbs/72_report.ipynb #ce96c71e
 def _files(folder, name):
     "The sound files of a folder, by their path in it."
     folder = Path(folder)
@@ -54,7 +54,7 @@ def _judge(path, seconds):
     described = {family: [row[family].tolist() for row in rows] for family in FAMILIES}
     return dict(seconds=a.seconds, music=music(a), features=described)
 
-# %% ../nbs/72_report.ipynb #5c956195
+# %% ../nbs/72_report.ipynb #06cd32ad
 def _pairs(found_a, found_b):
     "{name: (path in a, path in b)} of the files that have the same name, whatever their format."
     stems = {Path(n).with_suffix("").as_posix(): p for n, p in found_b.items()}
@@ -93,7 +93,7 @@ def _tried(work, paths, seconds, cache):
     except Exception as error:  # whatever is wrong with one file, the others go on
         return None, f"{paths}: {type(error).__name__}: {error}"
 
-# %% ../nbs/72_report.ipynb #37f4a55e
+# %% ../nbs/72_report.ipynb #b0d49070
 def _each(work, items, title, seconds, cache, jobs, progress):
     "{name: result} and {name: problem} of named paths."
     calls = [joblib.delayed(_tried)(work, paths, seconds, cache) for paths in items.values()]
@@ -102,7 +102,7 @@ def _each(work, items, title, seconds, cache, jobs, progress):
     results = {n: r for n, (r, _) in done.items() if r is not None}
     return results, {n: p for n, (_, p) in done.items() if p is not None}
 
-# %% ../nbs/72_report.ipynb #b43d4657
+# %% ../nbs/72_report.ipynb #4150b3ba
 def _embed_all(files, folder, name, embed):
     "Add the embedding to the features of each file."
     for file, result in files.items():
@@ -139,7 +139,7 @@ def _strangeness(a, b, families):
     away = [[np.square(x.mean(0)).mean() for x in standardise(_rows(a, f), _rows(b, f))[0]] for f in families]
     return dict(zip(a, np.sqrt(np.mean(away, axis=0)).tolist()))
 
-# %% ../nbs/72_report.ipynb #6147fc0f
+# %% ../nbs/72_report.ipynb #4e38c65b
 def _report(a, b, files, skipped, paired, families):
     "All that is known of two folders, or of one."
     reference = files.get("b", files["a"])
@@ -170,7 +170,7 @@ MEASURES = {
     "silence": "share below -60 dB",
 }
 
-# %% ../nbs/72_report.ipynb #8c4a7302
+# %% ../nbs/72_report.ipynb #1ffe6f03
 def interval_text(interval):
     "An interval (value, low, high) for a table: '0.35 [0.28, 0.47]'; without bounds if they are not finite."
     value, low, high = interval
@@ -195,7 +195,7 @@ def _tables(report):
               ("Left out", ("file", "why"), left)]
     return [table for table in tables if table[2]]
 
-# %% ../nbs/72_report.ipynb #2c4e976e
+# %% ../nbs/72_report.ipynb #302bfb7f
 def _remarks(report):
     "The first lines of a report: what was compared, and a warning if there are few files."
     sides = [f"{side.upper()}: {report[side]}, {n} files." for side, n in report["files"].items()]
@@ -261,7 +261,7 @@ def _players(report, paths, originals, seconds=12.0):
         if name in originals: play(originals[name], f"its original: {originals[name].name}")
     return shown
 
-# %% ../nbs/72_report.ipynb #08fdd8e3
+# %% ../nbs/72_report.ipynb #2c7ba75e
 def _html_table(title, head, rows):
     line = lambda row, tag: "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in row) + "</tr>"
     body = "".join(line(row, "td") for row in rows)

@@ -1,8 +1,8 @@
 """Run notebooks from top to bottom and save them, cleaned: python scripts/run.py [NAME ...], such as
 43_style_transfer; all of them without a name.
 
-A notebook in which a cell fails is left as it was. Progress bars do not go into the saved outputs: without the
-page they were drawn on they show 0%."""
+A notebook in which a cell fails is left as it was. Progress bars do not go into the saved outputs: without
+the page they were drawn on they show 0%."""
 import os, subprocess, sys, time
 from pathlib import Path
 

@@ -17,7 +17,8 @@ torch.set_num_threads(1)
 def test_bad_waveforms():
     silent = torch.zeros(2, 132_300)
     for waveform, message in ((torch.randn(88_200), "channels, samples"),
-                              (torch.randn(2, 1000), "2 s or more"), (silent, "silent"), (silent + math.nan, "NaN"),
+                              (torch.randn(2, 1000), "2 s or more"), (silent, "silent"), (silent + math.nan,
+                                  "NaN"),
                               (torch.randn(2, 2, 132_300), "one piece"), ("song.wav", "str")):
         with pytest.raises(InputError, match=message): features(waveform)
 

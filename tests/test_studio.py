@@ -270,7 +270,8 @@ MISSING = [name for name, there in (("chromium", BROWSER), ("chromedriver", DRIV
     find_spec("voila")), ("selenium", find_spec("selenium"))) if not there]
 SHOTS = os.environ.get("STUDIO_SHOTS")  # a folder to keep screenshots in
 FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-background-networking "
-         "--disable-component-update --disable-sync --no-first-run --disable-dev-shm-usage --autoplay-policy=no-user-gesture-required")
+         "--disable-component-update --disable-sync --no-first-run --disable-dev-shm-usage "
+         "--autoplay-policy=no-user-gesture-required")
 HARMLESS = re.compile(r"favicon\.ico")  # the only error that may stand in the console
 WAIT = 120  # seconds, for a busy machine
 

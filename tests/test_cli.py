@@ -607,14 +607,20 @@ def closure(names):
         todo += [r.name for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
     return found
 
+def modules(names):
+    "What these distributions have to import, by their files: packages_distributions misses some before 3.11."
+    found = set()
+    for name in names:
+        try: files = md.files(name) or []
+        except md.PackageNotFoundError: continue
+        found |= {path.parts[0].removesuffix(".py") for path in files if path.suffix == ".py"}
+    return {name for name in found if name.isidentifier()}
+
 core = closure(sys.argv[1].split())
-plain = lambda name: re.sub("[-_.]+", "-", name).lower()
-modules = {module: set(map(plain, names)) for module, names in md.packages_distributions().items()}
-extra = closure(sys.argv[2].split()) - core
-blocked = [module for module, names in modules.items() if names <= extra]
+blocked = modules(closure(sys.argv[2].split()) - core) - modules(core)
 for module in blocked: sys.modules[module] = None  # to import it is an ImportError
-assert {"accelerate", "librosa", "ipywidgets", "torchaudio"} <= set(blocked)
-assert not {"torch", "matplotlib", "IPython"} & set(blocked)
+assert {"accelerate", "librosa", "ipywidgets", "voila", "torchaudio"} <= blocked
+assert not {"torch", "matplotlib", "IPython"} & blocked
 
 from msanii import Msanii
 from msanii.app import main

@@ -29,7 +29,8 @@ setup(
     package_data={"msanii": ["pretrained/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={key.removesuffix("_requirements"): cfg[key].split() for key in cfg if key.endswith("_requirements")},
+    extras_require={key.removesuffix("_requirements"): cfg[key].split() for key in cfg
+                    if key.endswith("_requirements")},
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],

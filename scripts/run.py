@@ -1,6 +1,8 @@
-"""Run notebooks from top to bottom and save them, cleaned: python scripts/run.py [NAME ...], such as 43_style_transfer; all of them without a name.
+"""Run notebooks from top to bottom and save them, cleaned: python scripts/run.py [NAME ...], such as
+43_style_transfer; all of them without a name.
 
-A notebook in which a cell fails is left as it was. Progress bars do not go into the saved outputs: without the page they were drawn on they show 0%."""
+A notebook in which a cell fails is left as it was. Progress bars do not go into the saved outputs: without
+the page they were drawn on they show 0%."""
 import os, subprocess, sys, time
 from pathlib import Path
 
@@ -19,7 +21,8 @@ def is_bar(output):
 
 def run(path):
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=1200, store_widget_state=False, resources={"metadata": {"path": str(NBS)}}).execute()
+    how = dict(timeout=1200, store_widget_state=False, resources={"metadata": {"path": str(NBS)}})
+    NotebookClient(notebook, **how).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if not is_bar(output)]
     temporary = path.with_suffix(".tmp")

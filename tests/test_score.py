@@ -49,7 +49,8 @@ def test_randomly_damaged_midi_loads_or_raises_inputerror():
     assert refused > 0
 
 
-@pytest.mark.parametrize("content", [b"", b"These are the words of a song.", b"\x00" * 500], ids=["empty", "text", "zeros"])
+@pytest.mark.parametrize("content", [b"", b"These are the words of a song.", b"\x00" * 500],
+                         ids=["empty", "text", "zeros"])
 def test_what_is_no_midi(tmp_path, content):
     path = tmp_path / "song.mid"
     path.write_bytes(content)
@@ -183,7 +184,8 @@ def test_score_of_ten_hours():
 
 
 def test_note_without_length_sounds_and_stops():
-    sound = render_score(make((19, False, [(60, 0.5, 0.5)])), tail=2.0)  # an organ sounds as long as its key is down
+    # an organ sounds as long as its key is down
+    sound = render_score(make((19, False, [(60, 0.5, 0.5)])), tail=2.0)
     assert sound[:, 22_050:26_000].abs().max() > 1e-3
     assert sound[:, -4410:].abs().max() < 1e-3
 
@@ -192,7 +194,8 @@ def test_note_without_length_sounds_and_stops():
 
 def pedalled(*changes):
     score = make((0, False, [(60, 0.0, 0.5), (60, 2.0, 2.5), (64, 0.0, 0.5)]))
-    score.instruments[0].control_changes = [pretty_midi.ControlChange(64, value, time) for time, value in changes]
+    pedal = [pretty_midi.ControlChange(64, value, time) for time, value in changes]
+    score.instruments[0].control_changes = pedal
     return {(row[2], row[0]): row[1] for row in notes(score)}
 
 
@@ -218,7 +221,8 @@ def test_roll_values():
     score = make((0, False, [(20, 0.0, 1.0), (109, 0.0, 1.0), (21, 0.0, 1.0), (108, 0.5, 0.5)]))
     roll = piano_roll(score, frames=50)
     assert roll.shape == (1, 176, 50) and roll.dtype == torch.float32
-    assert roll[0].nonzero()[:, 0].unique().tolist() == [0, 87, 88, 175]  # pitches 20 and 109 are no keys of a piano
+    # pitches 20 and 109 are no keys of a piano
+    assert roll[0].nonzero()[:, 0].unique().tolist() == [0, 87, 88, 175]
     assert roll[0, 0].nonzero().flatten().tolist() == [0]
     assert roll[0, 88].nonzero().flatten().tolist() == list(range(43))    # 1 s is 43.07 frames
     assert roll[0, 175].nonzero().flatten().tolist() == [22]              # no length, yet a frame
@@ -237,7 +241,9 @@ def test_compose():
     assert compose(0, 20, tempo=100).get_tempo_changes()[1][0] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("wrong", [dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C"), dict(seed=-1), dict(seed="x")])
+@pytest.mark.parametrize("wrong", [
+    dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C"),
+    dict(seed=-1), dict(seed="x")])
 def test_compose_refuses(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         compose(**wrong)

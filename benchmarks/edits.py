@@ -29,9 +29,10 @@ from tqdm.auto import tqdm
 
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, replacing
-from msanii.evaluation import (RATE, SILENT, analyse, bootstrap, continuity, edit_continuity, onset_times,
-                               pitch_classes, pulse)
+from msanii.distances import bootstrap
 from msanii.long import encode_long, familiar_gain, splice
+from msanii.measures import (RATE, SILENT, analyse, continuity, edit_continuity, onset_times, pitch_classes,
+                             pulse)
 from msanii.pop909 import Composed, excerpt, open_songs
 from msanii.score import render_score
 from msanii.seams import join

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError
-from msanii.evaluation import bootstrap
+from msanii.distances import bootstrap
 from msanii.pop909 import excerpt, open_songs
 from msanii.score import render_score
 

@@ -1,4 +1,4 @@
-"""Report on a model, with the measures of msanii.evaluation, at fixed seeds.
+"""Report on a model, by msanii.report, at fixed seeds.
 
     POP909=<folder or zip> python benchmarks/report.py [--model FOLDER] [--songs 800-859] [--seconds 20]
                                                        [--steps N] [--kinds sample ...] [--out report]
@@ -14,10 +14,11 @@ import torch
 
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
-from msanii.evaluation import (_spread, annotation_agreement, bootstrap, edit_continuity, evaluate_folders,
-                               score_agreement)
+from msanii.distances import bootstrap
+from msanii.measures import annotation_agreement, edit_continuity, score_agreement
 from msanii.phase import griffin_lim
 from msanii.pop909 import excerpt, open_songs
+from msanii.report import evaluate_folders, interval_text
 from msanii.score import render_score
 
 from about import about, arguments, head, key, row
@@ -83,7 +84,7 @@ def fit(x, n):
 def average(rows):
     "A seam in silence has no pulse to keep: what is not finite does not count."
     values = {k: [r[k] for r in rows if math.isfinite(r[k])] for k in (rows[0] if rows else {})}
-    return {k: _spread(bootstrap(v)) for k, v in values.items() if v}
+    return {k: interval_text(bootstrap(v)) for k, v in values.items() if v}
 
 
 def table(title, columns):
@@ -134,7 +135,8 @@ def all_songs(songs, wanted, kinds, span, top, args):
 
 
 def print_distances(halves, reports):
-    def cell(v): return f"{_spread([v['value'], v['low'], v['high']])}, {v['floor']:.3g}{'*' * v['apart']}"
+    def cell(v):
+        return interval_text([v["value"], v["low"], v["high"]]) + f", {v['floor']:.3g}{'*' * v['apart']}"
     distances = {"real, odd against even": halves, **{k: r["distribution"] for k, r in reports.items()}}
     columns = {k: {f"{f}, {d}": cell(v) for f, both in found.items() for d, v in both.items()}
                for k, found in distances.items()}
@@ -143,7 +145,7 @@ def print_distances(halves, reports):
 
 def print_reports(reports, halves):
     "The tables that `evaluate_folders` gives, beside each other."
-    spreads = lambda measures: {name: _spread(v) for name, v in measures.items()}
+    spreads = lambda measures: {name: interval_text(v) for name, v in measures.items()}
     same = {k: r for k, r in reports.items()
             if r["reconstruction"] and k in ("reconstruct", "griffin-lim", "noise")}
     table("Reconstruction (0 is perfect)", {k: spreads(r["reconstruction"]) for k, r in same.items()})

@@ -315,7 +315,7 @@ def _check_corpus(folder):
     for number in (number for part in SPLITS for number in corpus_split(folder, part)):
         if not (Path(folder) / f"{number:03d}.npy").is_file():
             raise InputError(
-                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` once more to make it"
+                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` again"
             )
 
 def _weights(folder, network):
@@ -348,7 +348,7 @@ def train(
     workers: int = 0,       # processes that read ahead
     show: bool = False,     # print the recipe as json, and do nothing
 ):
-    "Train a network; call it again to go on after an interruption. On many GPUs under accelerate launch or torchrun."
+    "Train a network, on one device or many; call it again to go on after an interruption."
     # here, since who renders a file need not have what training needs
     from msanii.training import corpus_mel, processes, train_unet, train_vocoder
     recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
@@ -372,7 +372,8 @@ def train(
     return dict(files=[dict(file=str(out / name)) for name in names], steps=steps, validation=valid)
 
 # %% ../nbs/74_app.ipynb #e012919f
-def _is_model(folder): return all((Path(folder) / name).is_file() for name in ("config.json", "unet.safetensors"))
+def _is_model(folder):
+    return all((Path(folder) / name).is_file() for name in ("config.json", "unet.safetensors"))
 
 def _model_hash(folder):
     "Twelve digits that tell the weights of one model folder from those of another."
@@ -399,19 +400,24 @@ def _synthesise(
 
 def evaluate(
     a: Param("folder of the music to judge (wav, flac, ogg, mp3), or of a model, which then makes some", str),
-    b: Param("folder of real music to compare with; files of the same name are compared sample for sample too",
-             str, opt=False, nargs="?") = None,
-    out: str = "evaluation",   # folder for report.html, report.json and report.md
-    jobs: int = -1,            # processes; -1 for one a core
-    excerpt: float = 10.0,     # seconds of the excerpts whose features are compared
-    embed: str = None,         # a learned embedding as a further family: clap or vggish
-    pieces: int = 20,          # of a model: how many pieces it makes
-    seconds: float = 20.0,     # of a model: how long each is
-    steps: int = None,         # of a model: network passes, more take longer (default: the model's)
-    seed: int = 0,             # of a model: the seed of its first piece
+    b: Param(
+        "folder of real music to compare with; files of the same name are compared sample for sample too",
+        str,
+        opt=False,
+        nargs="?",
+    ) = None,
+    out: str = "evaluation",  # folder for report.html, report.json and report.md
+    jobs: int = -1,  # processes; -1 for one a core
+    excerpt: float = 10.0,  # seconds of the excerpts whose features are compared
+    embed: str = None,  # a learned embedding as a further family: clap or vggish
+    pieces: int = 20,  # of a model: how many pieces it makes
+    seconds: float = 20.0,  # of a model: how long each is
+    steps: int = None,  # of a model: network passes, more take longer (default: the model's)
+    seed: int = 0,  # of a model: the seed of its first piece
 ):
     "Measure music in a folder, or of a model, and compare it with real music."
-    if _is_model(a): a = _synthesise(a, Path(out) / f"samples-{_model_hash(a)}", pieces, seconds, steps, seed)
+    if _is_model(a):
+        a = _synthesise(a, Path(out) / f"samples-{_model_hash(a)}", pieces, seconds, steps, seed)
     print(report_table(evaluate_folders(a, b, out, jobs, excerpt=excerpt, embed=embed)))
     print(f"\n{Path(out) / 'report.html'}: the same with plots and players")
     return dict(files=[dict(file=str(Path(out) / f"report.{kind}")) for kind in ("html", "json", "md")])

@@ -39,11 +39,11 @@ INSTRUMENTS = {  # sets of General MIDI programs to draw from
 }
 
 def change_programs(score, seed, instruments="random"):
-    """The score with a program drawn for each of its instruments from a set of `INSTRUMENTS`, without its pedal.
+    """The score with a program drawn for each instrument from a set of `INSTRUMENTS`, without its pedal.
 
     Drums are left alone. InputError for a set that does not exist."""
     if instruments not in INSTRUMENTS:
-        raise InputError(f"there are no instruments called {instruments!r}: choose one of {', '.join(INSTRUMENTS)}.")
+        raise InputError(f"there are no instruments {instruments!r}: choose one of {', '.join(INSTRUMENTS)}.")
     score, rng, programs = deepcopy(score), np.random.default_rng(seed), INSTRUMENTS[instruments]
     for instrument in score.instruments:
         if not instrument.is_drum:
@@ -193,7 +193,7 @@ def render_corpus(
     if seconds is not None and not 1 <= seconds < float("inf"):
         raise InputError(f"seconds is {seconds}: give 1 or more, or None for whole songs.")
     if programs and instruments_of(programs) not in INSTRUMENTS:
-        raise InputError(f"there are no instruments called {programs!r}: choose one of {', '.join(INSTRUMENTS)}.")
+        raise InputError(f"there are no instruments {programs!r}: choose one of {', '.join(INSTRUMENTS)}.")
     info = _open_corpus(songs, folder, _settings(songs, soundfont, programs, seconds, rests))
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(_render_one)(songs, n, folder, soundfont, programs, seconds, rests) for n in numbers)

@@ -12,7 +12,7 @@ setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description=(here/"README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     keywords=cfg["keywords"],
     license="Apache-2.0",
@@ -29,9 +29,8 @@ setup(
     package_data={"msanii": ["pretrained/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={
-        key.removesuffix("_requirements"): cfg[key].split() for key in cfg if key.endswith("_requirements")
-    },
+    extras_require={key.removesuffix("_requirements"): cfg[key].split() for key in cfg
+                    if key.endswith("_requirements")},
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],

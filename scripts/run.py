@@ -21,9 +21,8 @@ def is_bar(output):
 
 def run(path):
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=1200, store_widget_state=False, resources={"metadata": {"path": str(NBS)}}
-    ).execute()
+    how = dict(timeout=1200, store_widget_state=False, resources={"metadata": {"path": str(NBS)}})
+    NotebookClient(notebook, **how).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if not is_bar(output)]
     temporary = path.with_suffix(".tmp")

@@ -15,9 +15,17 @@ def untrained(conditional=True, **settings):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = UNet(width=16, levels=3, blocks=1, heads=4, expansion=1, **takes)
-    return Msanii(
-        unet, *pretrained_vocoder(), Settings(**dict(objective="x0", steps=3, iterations=2) | settings)
-    )
+    settings = dict(objective="x0", steps=3, iterations=2) | settings
+    return Msanii(unet, *pretrained_vocoder(), Settings(**settings))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    "For tests whose sums must not depend on how many threads add them up."
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

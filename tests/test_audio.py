@@ -10,19 +10,8 @@ import soundfile as sf
 import torch
 
 from msanii import audio
-from msanii.audio import (
-    InputError,
-    audio_info,
-    check_waveform,
-    load_audio,
-    player,
-    plot_spectrogram,
-    plot_waveform,
-    replacing,
-    resample,
-    save_audio,
-    set_channels,
-)
+from msanii.audio import (InputError, audio_info, check_waveform, load_audio, player, plot_spectrogram,
+                          plot_waveform, replacing, resample, save_audio, set_channels)
 
 SUFFIXES = ("wav", "flac", "ogg", "mp3")
 
@@ -74,20 +63,11 @@ def test_bad_file(tmp_path, name):
     assert expected in message and name in message and "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "options, expected",
-    [
-        (dict(start=1.0), "beyond its end"),
-        (dict(start=-1), "start=-1"),
-        (dict(seconds=0), "seconds=0"),
-        (dict(seconds=-3), "seconds=-3"),
-        (dict(start=math.nan), "start=nan"),
-        (dict(seconds=math.inf), "seconds=inf"),
-        (dict(channels=0), "channels is 0"),
-        (dict(sample_rate=0), "whole rates"),
-        (dict(sample_rate=44_100.5), "whole rates"),
-    ],
-)
+@pytest.mark.parametrize("options, expected", [
+    (dict(start=1.0), "beyond its end"), (dict(start=-1), "start=-1"), (dict(seconds=0), "seconds=0"),
+    (dict(seconds=-3), "seconds=-3"), (dict(start=math.nan), "start=nan"),
+    (dict(seconds=math.inf), "seconds=inf"), (dict(channels=0), "channels is 0"),
+    (dict(sample_rate=0), "whole rates"), (dict(sample_rate=44_100.5), "whole rates")])
 def test_bad_options(tmp_path, options, expected):
     save_audio(tmp_path / "a.wav", tones())
     with pytest.raises(InputError, match=expected):
@@ -96,18 +76,9 @@ def test_bad_options(tmp_path, options, expected):
 
 # Unusual files that work
 
-@pytest.mark.parametrize(
-    "rate, channels, subtype",
-    [
-        (8_000, 1, "PCM_16"),
-        (96_000, 2, "PCM_24"),
-        (48_000, 6, "FLOAT"),
-        (22_254, 6, "PCM_U8"),
-        (44_100, 1, "DOUBLE"),
-        (44_100, 6, "PCM_16"),
-        (192_000, 1, "PCM_32"),
-    ],
-)
+@pytest.mark.parametrize("rate, channels, subtype", [
+    (8_000, 1, "PCM_16"), (96_000, 2, "PCM_24"), (48_000, 6, "FLOAT"), (22_254, 6, "PCM_U8"),
+    (44_100, 1, "DOUBLE"), (44_100, 6, "PCM_16"), (192_000, 1, "PCM_32")])
 def test_any_rate_and_channels(tmp_path, rate, channels, subtype):
     sf.write(tmp_path / "a.wav", tones(1, rate, channels).T.numpy(), rate, subtype=subtype)
     assert audio_info(tmp_path / "a.wav") == (rate, channels, rate, 1.0)
@@ -274,25 +245,13 @@ def test_replacing(tmp_path):
 
 # Waveforms
 
-@pytest.mark.parametrize(
-    "bad, expected",
-    [
-        (torch.zeros(9), r"shape \(9,\)"),
-        (torch.zeros(1, 1, 2, 9), "give"),
-        (torch.zeros(9, 2, dtype=torch.int16), "int16"),
-        (np.zeros((2, 9), np.int32), "int32"),
-        (torch.zeros(2, 9, dtype=torch.complex64), "complex64"),
-        ([[0.0]], "list"),
-        (None, "NoneType"),
-        ("a.wav", "str"),
-        (torch.zeros(441, 2), "transpose"),
-        (torch.zeros(2, 0), "samples"),
-        (torch.zeros(0, 9), "channels"),
-        (torch.tensor([[math.nan]]), "NaN"),
-        (np.array([[np.inf]]), "infinite"),
-        (torch.zeros(2, 4), "5 or more samples"),
-    ],
-)
+@pytest.mark.parametrize("bad, expected", [
+    (torch.zeros(9), r"shape \(9,\)"), (torch.zeros(1, 1, 2, 9), "give"), ([[0.0]], "list"),
+    (torch.zeros(9, 2, dtype=torch.int16), "int16"), (np.zeros((2, 9), np.int32), "int32"),
+    (torch.zeros(2, 9, dtype=torch.complex64), "complex64"),
+    (None, "NoneType"), ("a.wav", "str"), (torch.zeros(441, 2), "transpose"), (torch.zeros(2, 0), "samples"),
+    (torch.zeros(0, 9), "channels"), (torch.tensor([[math.nan]]), "NaN"), (np.array([[np.inf]]), "infinite"),
+    (torch.zeros(2, 4), "5 or more samples")])
 def test_bad_waveform(bad, expected):
     with pytest.raises(InputError, match=expected) as error:
         check_waveform(bad, name="my song", min_samples=5 if "5" in expected else 1)
@@ -313,9 +272,8 @@ def test_check_keeps_gradients():
     assert (x.grad == 1).all()
 
 
-@pytest.mark.parametrize(
-    "orig, new", [(44_100, 48_000), (48_000, 44_100), (44_100, 44_101), (8_000, 96_000), (3, 2)]
-)
+@pytest.mark.parametrize("orig, new", [
+    (44_100, 48_000), (48_000, 44_100), (44_100, 44_101), (8_000, 96_000), (3, 2)])
 @pytest.mark.parametrize("n", (1, 2, 1000))
 def test_resample_length(orig, new, n):
     assert resample(torch.ones(3, 2, n), orig, new).shape == (3, 2, math.ceil(n * new / orig))

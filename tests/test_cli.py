@@ -22,13 +22,8 @@ from msanii.score import compose
 RATE = 44100
 HERE = Path(__file__).parents[1]
 # an address that nobody answers at, so that a Hub id fails at once and nothing is asked of the network
-ENV = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "GOMP_SPINCOUNT": "0",
-    "HF_ENDPOINT": "http://127.0.0.1:9",
-    "PYTHONPATH": str(HERE),
-}
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "HF_ENDPOINT": "http://127.0.0.1:9",
+       "PYTHONPATH": str(HERE)}
 
 
 def tone(seconds=0.5, rate=RATE, channels=2):
@@ -38,15 +33,8 @@ def tone(seconds=0.5, rate=RATE, channels=2):
 
 def sounds(folder):
     "Sounds that can be used, and those that cannot."
-    for name, *how in (
-        ("a.wav",),
-        ("b.wav",),
-        ("mono.wav", 0.5, RATE, 1),
-        ("surround.wav", 0.5, RATE, 6),
-        ("8000.wav", 0.5, 8000),
-        ("22050.wav", 0.5, 22050),
-        ("96000.wav", 0.5, 96000),
-    ):
+    for name, *how in (("a.wav",), ("b.wav",), ("mono.wav", 0.5, RATE, 1), ("surround.wav", 0.5, RATE, 6),
+                       ("8000.wav", 0.5, 8000), ("22050.wav", 0.5, 22050), ("96000.wav", 0.5, 96000)):
         sf.write(folder / name, tone(*how), how[1] if how else RATE)
     sf.write(folder / "one.wav", np.full((1, 1), 0.5), RATE)
     sf.write(folder / "silent.wav", np.zeros((RATE // 2, 2)), RATE)
@@ -55,14 +43,9 @@ def sounds(folder):
     (folder / "empty.wav").touch()
     (folder / "cut.wav").write_bytes((folder / "a.wav").read_bytes()[:30])
     size = 140 * 3600 * 8000  # 140 hours of 8 bits, without a byte of them on the disk
-    (folder / "long.wav").write_bytes(
-        b"RIFF"
-        + struct.pack("<I", size + 36)
-        + b"WAVEfmt "
-        + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
-        + b"data"
-        + struct.pack("<I", size)
-    )
+    kind = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
+    head = b"RIFF" + struct.pack("<I", size + 36) + b"WAVE" + kind + b"data" + struct.pack("<I", size)
+    (folder / "long.wav").write_bytes(head)
     os.truncate(folder / "long.wav", size + 44)
     (folder / "again").mkdir()
     sf.write(folder / "again" / "a.wav", tone(), RATE)
@@ -85,17 +68,14 @@ def others(folder):
         (folder / name).mkdir()
     for part in (folder / "model").iterdir():
         for to in ("torn", "garbled"): (folder / to / part.name).write_bytes(part.read_bytes())
-    (folder / "torn" / "unet.safetensors").write_bytes(
-        (folder / "model" / "unet.safetensors").read_bytes()[:1000]
-    )
+    weights = (folder / "model" / "unet.safetensors").read_bytes()
+    (folder / "torn" / "unet.safetensors").write_bytes(weights[:1000])
     (folder / "garbled" / "config.json").write_text('{"format": 1, "settings"')
     (folder / "badcorpus" / "corpus.json").write_text("{")
-    (folder / "holes" / "corpus.json").write_text(
-        json.dumps(dict(source="x", soundfont="x", sample_rate=RATE, songs={"001": 900000, "780": 900000}))
-    )  # songs that are not there
-    (folder / "songs" / "corpus.json").write_text(
-        json.dumps(dict(source="x", soundfont="x", sample_rate=RATE, songs={}))
-    )
+    about = dict(source="x", soundfont="x", sample_rate=RATE)
+    lacking = {"001": 900000, "780": 900000}  # songs that are not there
+    (folder / "holes" / "corpus.json").write_text(json.dumps({**about, "songs": lacking}))
+    (folder / "songs" / "corpus.json").write_text(json.dumps({**about, "songs": {}}))
     (folder / "midis" / "damaged.mid").write_bytes(b"MThd")
     (folder / "words.json").write_text("{")
     (folder / "list.json").write_text("[1, 2]")
@@ -152,7 +132,7 @@ REFUSED = {
     "strength below": ("style-transfer a.wav --strength -0.1 {}", "--strength is -0.1", "from 0 to 1"),
     "strength nan": ("interpolate a.wav b.wav --strength nan {}", "--strength is nan", "from 0 to 1"),
     "strength of words": ("style-transfer a.wav --strength much {}",
-        "--strength: invalid float value: 'much'", "--help"),
+                          "--strength: invalid float value: 'much'", "--help"),
     "ratio": ("interpolate a.wav b.wav --ratio 2 {}", "--ratio is 2.0", "from 0 to 1"),
     "guidance": ("render a.mid --guidance -1 {}", "--guidance is -1.0", "from 0 to 100"),
     "no seconds": ("sample --seconds 0 {}", "--seconds is 0.0", "give seconds"),
@@ -161,11 +141,12 @@ REFUSED = {
     "endless": ("sample --seconds inf {}", "--seconds is inf", "give seconds"),
     "thirty years": ("sample --seconds 1e9 {}", "seconds is 1000000000", "the memory of this machine holds"),
     "no steps": ("sample --steps 0 {}", "--steps is 0", "1 or more"),
-    "more steps than timesteps": ("style-transfer a.wav --strength 0.01 --steps 2000 --weights model --out "
-                                  "out.wav", "a.wav: steps is 2000", "has 1000 timesteps", "give 1 to 1000"),
-    "more passes than RePaint can use": ("inpaint a.wav 0.1-0.2 --method repaint --steps 100000 --weights "
-                                         "model --out out.wav", "a.wav: steps is 100000", "takes 2990 passes",
-                                         "give 1 to 2990"),
+    "more steps than timesteps": (
+        "style-transfer a.wav --strength 0.01 --steps 2000 --weights model --out out.wav",
+        "a.wav: steps is 2000", "has 1000 timesteps", "give 1 to 1000"),
+    "more passes than RePaint can use": (
+        "inpaint a.wav 0.1-0.2 --method repaint --steps 100000 --weights model --out out.wav",
+        "a.wav: steps is 100000", "takes 2990 passes", "give 1 to 2990"),
     "half a step": ("sample --steps 1.5 {}", "--steps: invalid int value: '1.5'", "--help"),
     "no batch": ("sample --batch 0 {}", "--batch is 0", "from 1"),
     "negative seed": ("sample --seed -1 {}", "--seed is -1", "from 0"),
@@ -175,12 +156,12 @@ REFUSED = {
     # where results go
     "format": ("sample --seconds 1 --weights model --out new.aiff", "new.aiff", "give a name that ends in"),
     "no format": ("sample --seconds 1 --weights model --out new", "new", "give a name that ends in"),
-    "out is a folder": ("sample --seconds 1 --weights model --out folder.wav", "folder.wav is a folder",
-        "give the name of a file"),
+    "out is a folder": ("sample --seconds 1 --weights model --out folder.wav",
+        "folder.wav is a folder", "give the name of a file"),
     "out in a file": ("sample --seconds 1 --weights model --out words.wav/new.wav",
         "words.wav/new.wav cannot be written", "choose another --out"),
-    "two of one name": ("style-transfer a.wav again/a.wav {}", "two results would be called out-a.wav",
-        "rename"),
+    "two of one name": ("style-transfer a.wav again/a.wav {}",
+        "two results would be called out-a.wav", "rename"),
     # models
     "no such weights": ("sample --seconds 1 --out out.wav --weights no_such_folder",
         "no_such_folder is neither a folder nor", "such as owner/name"),
@@ -188,8 +169,8 @@ REFUSED = {
         "nothing holds no config.json", "give a folder"),
     "weights with a damaged config": ("sample --seconds 1 --out out.wav --weights garbled",
         "config.json is damaged", "save the model anew"),
-    "damaged weights": ("render a.mid --out out.wav --weights torn", "unet.safetensors cannot be loaded",
-        "damaged"),
+    "damaged weights": ("render a.mid --out out.wav --weights torn",
+        "unet.safetensors cannot be loaded", "damaged"),
     "weights out of reach": ("sample --seconds 1 --out out.wav --weights nobody/nothing",
         "nobody/nothing is no folder here, and could not be had from the Hugging Face Hub"),
     # corpora and trainings
@@ -202,33 +183,33 @@ REFUSED = {
         "words.wav is no SoundFont file", "give the path"),
     "songs of words": ("corpus --data composed --songs best --out c", "--songs is 'best'", "give numbers"),
     "songs that are not there": ("corpus --data composed --songs 5000 --out c", "composed"),
-    "half a second of each": ("corpus --data composed --songs 1 --seconds 0.5 --out c", "seconds is 0.5",
-        "give 1 or more"),
+    "half a second of each": ("corpus --data composed --songs 1 --seconds 0.5 --out c",
+        "seconds is 0.5", "give 1 or more"),
     "unknown network": ("train flute --out m", "'flute'", "give vocoder or unet"),
     "unknown recipe": ("train unet --config huge --out m", "--config is 'huge'", "--show"),
     "recipe of words": ("train unet --config words.json --out m", "words.json is no recipe", "--show"),
     "recipe of a list": ("train unet --config list.json --out m", "list.json", "--show"),
     "recipe with an unknown setting": ("train unet --config odd.json --out m",
         "odd.json: Recipe: unknown settings flavour", "it has"),
-    "recipe without a batch": ("train unet --config zero.json --out m", "zero.json: Recipe: batch is 0",
-        "at least 1"),
+    "recipe without a batch": ("train unet --config zero.json --out m",
+        "zero.json: Recipe: batch is 0", "at least 1"),
     "recipe with words for numbers": ("train unet --config text.json --out m", "text.json"),
     "training of no steps": ("train unet --steps 0 --out m", "--steps is 0", "1 or more"),
-    "training without a corpus": ("train unet --corpus none --out m", "none holds no rendered corpus",
-        "msanii corpus"),
-    "damaged corpus": ("train unet --corpus badcorpus --out m", "badcorpus holds no rendered corpus",
-        "msanii corpus"),
+    "training without a corpus": ("train unet --corpus none --out m",
+        "none holds no rendered corpus", "msanii corpus"),
+    "damaged corpus": ("train unet --corpus badcorpus --out m",
+        "badcorpus holds no rendered corpus", "msanii corpus"),
     "corpus with holes": ("train unet --corpus holes --out m", "holes lacks 001.npy", "msanii corpus"),
-    "init": ("train unet --corpus songs --init nothing --out m", "nothing/unet.safetensors cannot be loaded",
-        "msanii train"),
+    "init": ("train unet --corpus songs --init nothing --out m",
+        "nothing/unet.safetensors cannot be loaded", "msanii train"),
     "damaged init": ("train unet --corpus songs --init torn --out m",
         "torn/unet.safetensors cannot be loaded", "msanii train"),
     # folders to evaluate
     "evaluate nothing": ("evaluate nothing --out e", "nothing holds no sound files", "give a folder"),
     "evaluate a missing folder": ("evaluate none --out e", "none, which is no folder", "give a folder"),
     "evaluate a file": ("evaluate a.wav --out e", "a.wav, which is no folder", "give a folder"),
-    "evaluate against nothing": ("evaluate again nothing --out e", "nothing holds no sound files",
-        "give a folder"),
+    "evaluate against nothing": ("evaluate again nothing --out e",
+        "nothing holds no sound files", "give a folder"),
     # commands
     "unknown command": ("sing", "no command 'sing'", "choose one of sample"),
     "unknown option": ("sample --strenght 1 {}", "--strenght", "--help"),
@@ -253,54 +234,28 @@ TAKEN = {
     "strength 0": ("style-transfer a.wav --strength 0 {}", {"out.wav": 0.5}),
     "as many steps as timesteps": (
         "style-transfer a.wav --strength 0.01 --steps 1000 --weights model --out out.wav",
-        {"out.wav": 0.5},
-    ),
-    "a folder that is not there": (
-        "sample --seconds 0.5 --steps 1 --weights model --out new/deep/out.flac",
-        {"new/deep/out.flac": 0.5},
-    ),
-    "pieces by their seeds": (
-        "sample --seconds 0.5 --batch 2 --seed 7 {}",
-        {"out-7.wav": 0.5, "out-8.wav": 0.5},
-    ),
+        {"out.wav": 0.5}),
+    "a folder that is not there": ("sample --seconds 0.5 --steps 1 --weights model --out new/deep/out.flac",
+        {"new/deep/out.flac": 0.5}),
+    "pieces by their seeds": ("sample --seconds 0.5 --batch 2 --seed 7 {}",
+        {"out-7.wav": 0.5, "out-8.wav": 0.5}),
     "several files": ("style-transfer a.wav b.wav {}", {"out-a.wav": 0.5, "out-b.wav": 0.5}),
-    "several to continue": (
-        "outpaint a.wav b.wav --seconds 0.5 --side both {}",
-        {"out-a.wav": 1.5, "out-b.wav": 1.5},
-    ),
+    "several to continue": ("outpaint a.wav b.wav --seconds 0.5 --side both {}",
+        {"out-a.wav": 1.5, "out-b.wav": 1.5}),
     "over what it came from": ("style-transfer a.wav --steps 1 --weights model --out a.wav", {"a.wav": 0.5}),
 }
 
 # A process costs two seconds, most of them imports. So all rows go through `main` in this process, and those
 # that differ in kind also through one of their own: nothing there can differ but what happens before `main`,
 # and how a process ends.
-PROCESSES = [
-    "text",
-    "140 hours",
-    "score damaged",
-    "nan seconds",
-    "out in a file",
-    "weights out of reach",
-    "missing SoundFont",
-    "recipe with an unknown setting",
-    "corpus with holes",
-    "evaluate nothing",
-    "unknown command",
-    "unknown option",
-]
+PROCESSES = ["text", "140 hours", "score damaged", "nan seconds", "out in a file", "weights out of reach",
+             "missing SoundFont", "recipe with an unknown setting", "corpus with holes", "evaluate nothing",
+             "unknown command", "unknown option"]
 
 
 def words(line):
-    return shlex.split(
-        line.replace(
-            "{}",
-            (
-                "--steps 1 --out out.wav --weights model"
-                if "--steps" not in line
-                else "--out out.wav --weights model"
-            ),
-        )
-    )
+    steps = "" if "--steps" in line else "--steps 1 "
+    return shlex.split(line.replace("{}", steps + "--out out.wav --weights model"))
 
 
 def here(place, folder):
@@ -319,25 +274,21 @@ def check_refusal(code, out, err, parts, folder, before):
     assert code == 2 and out == "", (code, out, err)
     assert len(err.splitlines()) == 1 and err.startswith("msanii") and "Traceback" not in err, err
     for part in parts: assert part in err, (part, err)
-    assert (folder / "out.wav").read_bytes() == b"older" and tree(
-        folder
-    ) == before, "nothing is left behind, nothing replaced"
+    assert (folder / "out.wav").read_bytes() == b"older", "nothing is replaced"
+    assert tree(folder) == before, "nothing is left behind"
 
 
 def without_bars(text):
     "The error stream without the progress bars that were drawn and wiped."
-    return (
-        "\n".join(line.rpartition("\r")[2] for line in text.splitlines() if line.rpartition("\r")[2].strip())
-        + "\n"
-    )
+    lines = [line.rpartition("\r")[2] for line in text.splitlines()]
+    return "\n".join(line for line in lines if line.strip()) + "\n"
 
 
 @pytest.mark.parametrize("row", REFUSED)
 def test_refused(place, tmp_path, monkeypatch, capsys, row):
+    # the process below asks in earnest
     if row == "weights out of reach":
-        monkeypatch.setattr(
-            "msanii.pipeline.snapshot_download", lambda *args, **kwargs: 1 / 0
-        )  # the process below asks in earnest
+        monkeypatch.setattr("msanii.pipeline.snapshot_download", lambda *args, **kwargs: 1 / 0)
     monkeypatch.chdir(here(place, tmp_path))
     before = tree(tmp_path)
     code = main(words(REFUSED[row][0]))
@@ -348,13 +299,8 @@ def test_refused(place, tmp_path, monkeypatch, capsys, row):
 @pytest.mark.parametrize("row", PROCESSES)
 def test_refused_by_a_process(place, tmp_path, row):
     before = tree(here(place, tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-m", "msanii.app", *words(REFUSED[row][0])],
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-m", "msanii.app", *words(REFUSED[row][0])], cwd=tmp_path,
+                          env=ENV, capture_output=True, text=True)
     check_refusal(done.returncode, done.stdout, without_bars(done.stderr), REFUSED[row][1:], tmp_path, before)
 
 
@@ -384,33 +330,24 @@ def test_channels(place, tmp_path, monkeypatch):
     for name in ("mono.wav", "surround.wav"):
         assert main(words(f"inpaint {name} 0.3-0.4 {{}}")) == 0
         kept = sf.read("out.wav")[0][: round(0.2 * RATE)]
-        assert (
-            np.array_equal(kept[:, 0], kept[:, 1])
-            and np.abs(kept[:, 0] - sf.read(name, always_2d=True)[0].mean(1)[: len(kept)]).max() < 1e-3
-        )
+        assert np.array_equal(kept[:, 0], kept[:, 1])
+        assert np.abs(kept[:, 0] - sf.read(name, always_2d=True)[0].mean(1)[: len(kept)]).max() < 1e-3
 
 
 def test_a_word_about_channels(place, tmp_path, monkeypatch, capsys):
     "What is not stereo is named on the error stream, each file once, and in --json; what is stereo is not."
     monkeypatch.chdir(here(place, tmp_path))
-    said = [
-        "mono.wav is mono: its channel is taken for both left and right",
-        "surround.wav has 6 channels: their mean is taken for both left and right",
-    ]
+    said = ["mono.wav is mono: its channel is taken for both left and right",
+            "surround.wav has 6 channels: their mean is taken for both left and right"]
     assert main([*words("style-transfer mono.wav a.wav surround.wav {}"), "--json"]) == 0
     out, err = capsys.readouterr()
     words_about = lambda err: [line for line in without_bars(err).splitlines() if line.startswith("msanii")]
     assert json.loads(out)["warnings"] == said and words_about(err) == [f"msanii: {line}" for line in said]
-    for line in (
-        "inpaint mono.wav 0.1-0.2 {}",
-        "outpaint mono.wav --seconds 0.5 {}",
-        "interpolate mono.wav mono.wav {}",
-    ):
+    for line in ("inpaint mono.wav 0.1-0.2 {}", "outpaint mono.wav --seconds 0.5 {}",
+                 "interpolate mono.wav mono.wav {}"):
         assert main(words(line)) == 0 and words_about(capsys.readouterr().err) == [f"msanii: {said[0]}"]
-    assert (
-        main([*words("interpolate a.wav b.wav {}"), "--json"]) == 0
-        and json.loads(capsys.readouterr().out)["warnings"] == []
-    )
+    assert main([*words("interpolate a.wav b.wav {}"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
 
 
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
@@ -423,18 +360,16 @@ def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     assert len(faults) == 2 and "words.wav cannot be read" in faults[0] and "empty.wav is empty" in faults[1]
     made = json.loads(out)
     assert [file["inputs"] for file in made["files"]] == [["a.wav"], ["b.wav"]] and len(made["faults"]) == 2
-    assert all(f"msanii style-transfer: {fault}" in err for fault in made["faults"]) and sorted(
-        Path().glob("out-*")
-    ) == [Path("out-a.wav"), Path("out-b.wav")]
+    assert all(f"msanii style-transfer: {fault}" in err for fault in made["faults"])
+    assert sorted(Path().glob("out-*")) == [Path("out-a.wav"), Path("out-b.wav")]
 
 
 def test_a_fault_of_several_pieces_is_told_once(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(here(place, tmp_path))
     assert main([*words("sample --seconds 0.5 --batch 3 --steps 1001 {}"), "--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["faults"] == [
-        "steps is 1001, but this model's schedule has 1000 timesteps, each visited once at most: give 1 to"
-        " 1000"
-    ]
+    fault = ("steps is 1001, but this model's schedule has 1000 timesteps, each visited once at most: "
+             "give 1 to 1000")
+    assert json.loads(capsys.readouterr().out)["faults"] == [fault]
 
 
 def test_files_come_out_as_they_would_alone(place, tmp_path, monkeypatch):
@@ -447,41 +382,27 @@ def test_files_come_out_as_they_would_alone(place, tmp_path, monkeypatch):
 def test_json(place, tmp_path, monkeypatch, capsys):
     "One line that says what was made, with which a program can check it and make it again."
     monkeypatch.chdir(here(place, tmp_path))
-    lines = [
-        "sample --seconds 0.5 --batch 2 --seed 5",
-        "render a.mid",
-        "style-transfer a.wav",
-        "inpaint a.wav 0.1-0.2",
-        "outpaint a.wav --seconds 0.5",
-        "interpolate a.wav b.wav",
-    ]
+    lines = ["sample --seconds 0.5 --batch 2 --seed 5", "render a.mid", "style-transfer a.wav",
+             "inpaint a.wav 0.1-0.2", "outpaint a.wav --seconds 0.5", "interpolate a.wav b.wav"]
     for line in lines:
         assert main([*words(line + " {}"), "--json"]) == 0
         out = capsys.readouterr().out
         assert out.count("\n") == 1
         made = json.loads(out)
-        assert (
-            made["steps"] == 1
-            and made["weights"] == "model"
-            and made["model_sha256"] == Msanii.from_pretrained("model").fingerprint()
-            and made["faults"] == []
-        )
+        assert made["steps"] == 1 and made["weights"] == "model"
+        assert made["model_sha256"] == Msanii.from_pretrained("model").fingerprint() and made["faults"] == []
         for file in made["files"]:
-            assert (
-                file["sha256"] == sha256(file["file"])
-                and file["seconds"] == round(sf.info(file["file"]).duration, 3)
-                and file["seed"]
-                == (5 if file["file"] == "out-5.wav" else 6 if file["file"] == "out-6.wav" else 0)
-            )
+            assert file["sha256"] == sha256(file["file"])
+            assert file["seconds"] == round(sf.info(file["file"]).duration, 3)
+            assert file["seed"] == {"out-5.wav": 5, "out-6.wav": 6}.get(file["file"], 0)
             Path(file["file"]).unlink()
         again = shlex.split(made["command"])
         assert again[0] == "msanii" and main(again[1:]) == 0
         assert [sha256(file["file"]) for file in made["files"]] == [file["sha256"] for file in made["files"]]
         capsys.readouterr()
     assert main(["sample", "--seconds", "0", "--json"]) == 2
-    assert json.loads(capsys.readouterr().out) == dict(
-        command="msanii sample --seconds 0", faults=["--seconds is 0.0: give seconds, 0.01 or more"]
-    )
+    faults = ["--seconds is 0.0: give seconds, 0.01 or more"]
+    assert json.loads(capsys.readouterr().out) == dict(command="msanii sample --seconds 0", faults=faults)
 
 
 def test_json_of_a_corpus_and_a_training(place, tmp_path, monkeypatch, capsys):
@@ -495,9 +416,8 @@ def test_json_of_a_corpus_and_a_training(place, tmp_path, monkeypatch, capsys):
     made = json.loads(capsys.readouterr().out)
     assert made["steps"] == 2 and all(Path(file["file"]).is_file() for file in made["files"])
     corpora = json.loads(Path("m/vocoder.history.json").read_text())["corpora"]  # what it was trained on
-    assert [(c["source"], c["songs"], c["seconds"]) for c in corpora] == [
-        ("composed songs of 60.0 s, seed 0", 1, 4)
-    ]
+    about = [(c["source"], c["songs"], c["seconds"]) for c in corpora]
+    assert about == [("composed songs of 60.0 s, seed 0", 1, 4)]
 
 
 def test_damaged_songs(place, tmp_path, monkeypatch, capsys):
@@ -505,20 +425,14 @@ def test_damaged_songs(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(here(place, tmp_path))
     assert main(words("corpus --data midis --jobs 1 --out c --json")) == 2
     err = without_bars(capsys.readouterr().err).splitlines()
-    assert err[-1].startswith(
-        "msanii corpus: none of the 1 songs could be rendered: give others; midis/damaged.mid"
-    )
-    Path("more").mkdir(), Path("more/a.mid").symlink_to(place / "a.mid"), Path("more/damaged.mid").symlink_to(
-        place / "damaged.mid"
-    )
+    fault = "msanii corpus: none of the 1 songs could be rendered: give others; midis/damaged.mid"
+    assert err[-1].startswith(fault)
+    Path("more").mkdir()
+    for name in ("a.mid", "damaged.mid"): Path("more", name).symlink_to(place / name)
     assert main(words("corpus --data more --jobs 1 --out d --json")) == 0
     out, err = capsys.readouterr()
-    assert (
-        json.loads(out)["songs"] == 1
-        and list(json.loads(out)["damaged"]) == ["002"]
-        and "more/damaged.mid" in err
-        and "Traceback" not in err
-    )
+    assert json.loads(out)["songs"] == 1 and list(json.loads(out)["damaged"]) == ["002"]
+    assert "more/damaged.mid" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("name", commands())
@@ -528,11 +442,8 @@ def test_help(name, capsys):
     text = capsys.readouterr().out
     assert commands()[name].__doc__.split(":")[0].split(".")[0] in text and "examples:\n  msanii " in text
     for action in command_parser(name)._actions:
-        assert (
-            action.help
-            and action.help.count("(default") <= 1
-            and not re.search(r"default: (\[|False)", action.help)
-        )
+        assert action.help and action.help.count("(default") <= 1
+        assert not re.search(r"default: (\[|False)", action.help)
         assert not any("_" in option for option in action.option_strings), "as other programs write them"
     for example in examples(name):
         line = re.sub(r"\s+(#|>).*", "", example)
@@ -558,37 +469,29 @@ def test_a_process_that_works(place, tmp_path):
     "The installed command, its two streams and its exit code."
     command = Path(sys.executable).with_name("msanii")
     start = [command] if command.exists() else [sys.executable, "-m", "msanii.app"]
-    done = subprocess.run(
-        [*start, *words("render a.mid b.mid {}"), "--json"],
-        cwd=here(place, tmp_path),
-        env=ENV,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([*start, *words("render a.mid b.mid {}"), "--json"], cwd=here(place, tmp_path),
+                          env=ENV, capture_output=True, text=True)
     assert done.returncode == 0 and len(json.loads(done.stdout)["files"]) == 2
-    assert (
-        "out-a.wav: " in done.stderr and "files: " in done.stderr
-    ), "words and the bar go to the error stream"
+    assert "out-a.wav: " in done.stderr, "words go to the error stream"
+    assert "files: " in done.stderr, "and so does the bar"
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from msanii.app import main
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2)
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_too_little_memory(place, tmp_path):
     "One line, not a killed process or a traceback."
-    limit = (
-        "import resource, sys; from msanii.app import main; used ="
-        " int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
-        " resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2); sys.exit(main(sys.argv[1:]))"
-    )
     if not Path("/proc/self/statm").exists(): pytest.skip("needs Linux's /proc")
-    done = subprocess.run(
-        [sys.executable, "-c", limit, *words("sample --seconds 1800 {}")],
-        cwd=here(place, tmp_path),
-        env=ENV,
-        capture_output=True,
-        text=True,
-    )
-    assert (
-        done.returncode == 2 and "memory is not enough" in done.stderr and "Traceback" not in done.stderr
-    ), done
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY, *words("sample --seconds 1800 {}")],
+                          cwd=here(place, tmp_path), env=ENV, capture_output=True, text=True)
+    assert done.returncode == 2 and "memory is not enough" in done.stderr, done
+    assert "Traceback" not in done.stderr, done
 
 
 LIGHT = """
@@ -641,32 +544,21 @@ def test_the_core_is_light(place, tmp_path):
     from configparser import ConfigParser
     settings = ConfigParser(delimiters=["="])
     settings.read(HERE / "settings.ini")
-    names = lambda text: " ".join(
-        re.match(r"[\w.-]+", word)[0] for word in text.split() if not word.startswith("msanii[")
-    )
+    names = lambda text: " ".join(re.match(r"[\w.-]+", word)[0]
+                                  for word in text.split() if not word.startswith("msanii["))
     values = settings["DEFAULT"]
     folder = here(place, tmp_path)
     (folder / "midi").mkdir(), (folder / "midi" / "a.mid").symlink_to(place / "a.mid")
     # enough of them that some are held out
     for number in range(1, 50): (folder / "midi" / f"b{number}.mid").symlink_to(place / "b.mid")
     extras = " ".join(values[key] for key in values if key.endswith("_requirements"))
-    done = subprocess.run(
-        [sys.executable, "-c", LIGHT, names(values["requirements"]), names(extras)],
-        cwd=folder,
-        env=ENV,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-c", LIGHT, names(values["requirements"]), names(extras)],
+                          cwd=folder, env=ENV, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     refusals = [line for line in done.stderr.splitlines() if "pip install" in line]
     for line, (name, packages) in zip(refusals, NEEDS.items()):
-        assert (
-            f"msanii {name}: " in line
-            and f"'msanii[{name}]'" in line
-            and all(package in line for package in packages)
-            and all(
-                package.replace("_", "-") in values[f"{name}_requirements"].replace("_", "-")
-                for package in packages
-            )
-        )
+        assert f"msanii {name}: " in line and f"'msanii[{name}]'" in line
+        assert all(package in line for package in packages)
+        assert all(package.replace("_", "-") in values[f"{name}_requirements"].replace("_", "-")
+                   for package in packages)
     assert len(refusals) == len(NEEDS)

@@ -140,8 +140,7 @@ def test_other_programs(tmp_path, corpus):
 
 
 def test_rests(tmp_path):
-    """In a rest no key is down and the sound dies away; a pedal that was down comes up, and goes down after
-    it."""
+    "In a rest no key is down and the sound dies away; a pedal that was down comes up, and down after it."
     score = Composed(3, 20.0)[1].score
     score.instruments[0].control_changes = [pretty_midi.ControlChange(64, 100, 1.0)]
     rested = C.with_rests(score, 5)

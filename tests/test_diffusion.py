@@ -7,21 +7,8 @@ import torch
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from hypothesis import given, settings, strategies as st
 
-from msanii.diffusion import (
-    OBJECTIVES,
-    Schedule,
-    cosine_betas,
-    diffusion_loss,
-    linear_betas,
-    q_posterior,
-    q_sample,
-    sigmoid_betas,
-    target,
-    to_eps,
-    to_v,
-    to_x0,
-    zero_terminal_snr,
-)
+from msanii.diffusion import (OBJECTIVES, Schedule, cosine_betas, diffusion_loss, linear_betas, q_posterior,
+                              q_sample, sigmoid_betas, target, to_eps, to_v, to_x0, zero_terminal_snr)
 
 quick = settings(deadline=None, max_examples=40, derandomize=True, database=None)
 names, lengths = st.sampled_from(["cosine", "linear", "sigmoid"]), st.integers(1, 2000)
@@ -89,12 +76,10 @@ def test_noising_composes(name, T, draw):
     x0, zero, one = data(4, 2), torch.zeros(4, 2).double(), torch.ones(4, 2).double()
     amplitude = q_sample(q_sample(x0, s, zero, schedule), t, zero, schedule, s=s)
     torch.testing.assert_close(amplitude, q_sample(x0, t, zero, schedule), atol=1e-12, rtol=1e-12)
-    first, second = q_sample(q_sample(zero, s, one, schedule), t, zero, schedule, s=s), q_sample(
-        zero, t, one, schedule, s=s
-    )
-    torch.testing.assert_close(
-        first**2 + second**2, q_sample(zero, t, one, schedule) ** 2, atol=1e-12, rtol=1e-12
-    )
+    first = q_sample(q_sample(zero, s, one, schedule), t, zero, schedule, s=s)
+    second = q_sample(zero, t, one, schedule, s=s)
+    both = q_sample(zero, t, one, schedule) ** 2
+    torch.testing.assert_close(first**2 + second**2, both, atol=1e-12, rtol=1e-12)
 
 
 @quick
@@ -147,13 +132,9 @@ def test_the_loss_measures_the_distance_to_the_target(loss, wanted, objective):
 
 def test_gradients_reach_the_model():
     weight = torch.ones(1, requires_grad=True)
-    diffusion_loss(
-        lambda x, t: weight * x,
-        data(2, 3).float(),
-        torch.tensor([1, 2]),
-        data(2, 3, seed=1).float(),
-        Schedule.named("cosine"),
-    ).backward()
+    x0, eps = data(2, 3).float(), data(2, 3, seed=1).float()
+    t, schedule = torch.tensor([1, 2]), Schedule.named("cosine")
+    diffusion_loss(lambda x, t: weight * x, x0, t, eps, schedule).backward()
     assert weight.grad.abs() > 0
 
 

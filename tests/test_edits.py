@@ -15,14 +15,7 @@ from msanii.score import compose, render_score
 from msanii.long import familiar_gain, rms, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +36,8 @@ methods = st.sampled_from(["context", "repaint"])
 def sounds(draw, n=lengths):
     "A waveform (c, n): noise, tones, or silence, at any level that is heard."
     n, c, g = draw(n), draw(channels), torch.Generator().manual_seed(draw(st.integers(0, 99)))
-    kind, gain = draw(st.sampled_from(["noise", "tones", "silence"])), draw(
-        st.sampled_from([1e-3, 0.05, 0.9])
-    )
+    kind = draw(st.sampled_from(["noise", "tones", "silence"]))
+    gain = draw(st.sampled_from([1e-3, 0.05, 0.9]))
     if kind == "silence": return torch.zeros(c, n)
     if kind == "noise": return gain * (2 * torch.rand(c, n, generator=g) - 1)
     return gain * torch.sin(torch.arange(n) / RATE * 2 * torch.pi * torch.tensor([[220.0], [331.0]])[:c])
@@ -91,14 +83,7 @@ def test_spans_are_a_set(model, data, x, seed):
     pairs = data.draw(spans_of(n))
     hole = torch.zeros(n, dtype=torch.bool)
     for a, b in pairs: hole[a:b] = True
-    edges = (
-        torch.diff(
-            hole.int(), prepend=torch.zeros(1, dtype=torch.int), append=torch.zeros(1, dtype=torch.int)
-        )
-        .nonzero()
-        .flatten()
-        .tolist()
-    )
+    edges = torch.diff(torch.nn.functional.pad(hole.int(), (1, 1))).nonzero().flatten().tolist()
     union = list(zip(edges[::2], edges[1::2]))
     made = model.inpaint(x, in_seconds(pairs), seed=seed, **QUIET)
     assert torch.equal(made, model.inpaint(x, in_seconds(union), seed=seed, **QUIET))
@@ -115,14 +100,8 @@ def test_spans_outside_are_refused(model, n, start, end):
 
 
 @few
-@given(
-    sounds(),
-    st.floats(1e-4, 0.6),
-    st.sampled_from(["left", "right", "both"]),
-    methods,
-    seeds,
-    st.sampled_from([0, 0.05]),
-)
+@given(sounds(), st.floats(1e-4, 0.6), st.sampled_from(["left", "right", "both"]), methods, seeds,
+       st.sampled_from([0, 0.05]))
 def test_outpaint_keeps_the_song_in_its_place(model, x, seconds, side, method, seed, fade):
     n, new, f = x.shape[-1], round(seconds * RATE), round(fade * RATE)
     assume(new > 0)
@@ -130,8 +109,7 @@ def test_outpaint_keeps_the_song_in_its_place(model, x, seconds, side, method, s
     left, right = new * (side != "right"), new * (side != "left")
     assert made.shape == (len(x), left + n + right) and made.isfinite().all()
     first, last = f * (left > 0), n - f * (right > 0)
-    if first < last:
-        assert torch.equal(made[:, left + first : left + last], x[:, first:last])
+    if first < last: assert torch.equal(made[:, left + first:left + last], x[:, first:last])
     assert torch.equal(made, model.outpaint(x, seconds, side, method, seed=seed, fade=fade, **QUIET))
 
 
@@ -151,9 +129,8 @@ def test_style_transfer_keeps_shape_and_loudness(model, x, strength, seed):
 def test_strength_0_is_mel_and_vocoder(model, x, seed):
     x = familiar_gain(x) * x  # so that the network's level is the waveform's own
     if rms(x) > 0: x = x / max(1, x.abs().max().item())
-    made, expected = model.style_transfer(x, 0, seed=seed, **QUIET), model.reconstruct(
-        familiar_gain(x) * x, seed
-    )
+    made = model.style_transfer(x, 0, seed=seed, **QUIET)
+    expected = model.reconstruct(familiar_gain(x) * x, seed)
     torch.testing.assert_close(made, with_level(expected, rms(x)), atol=1e-4, rtol=1e-3)
 
 
@@ -162,57 +139,38 @@ def test_strength_0_is_mel_and_vocoder(model, x, seed):
 def test_strength_near_0_is_nearly_that(model, n, c, seed, strength):
     "Though this network has learned nothing, and returns from a clean song what has nothing to do with it."
     x = 0.1 * torch.rand(c, n, generator=torch.Generator().manual_seed(n)) - 0.05
-    near, zero, half = (
-        model.encode(model.style_transfer(x, s, seed=seed, **QUIET)[None]) for s in (strength, 0, 0.5)
-    )
+    heard = lambda strength: model.encode(model.style_transfer(x, strength, seed=seed, **QUIET)[None])
+    near, zero, half = map(heard, (strength, 0, 0.5))
     assert (near - zero).abs().mean() < 0.05 < (half - zero).abs().mean()
 
 
 @few
-@given(
-    sounds(st.integers(1, 40_000)),
-    sounds(st.integers(1, 40_000)),
-    unit,
-    unit,
-    st.sampled_from(["linear", "spherical"]),
-    seeds,
-)
+@given(sounds(st.integers(1, 40_000)), sounds(st.integers(1, 40_000)), unit, unit,
+       st.sampled_from(["linear", "spherical"]), seeds)
 def test_interpolate_lies_between(model, a, b, ratio, strength, mix, seed):
     made = model.interpolate(a, b, ratio, strength, mix, seed=seed, **QUIET)
     n = max(1, round((1 - ratio) * a.shape[-1] + ratio * b.shape[-1]))
     assert made.shape == (max(len(a), len(b)), n) and made.isfinite().all()
     assert torch.equal(made, model.interpolate(a, b, ratio, strength, mix, seed=seed, **QUIET))
     if len(a) == len(b):
-        assert torch.equal(
-            model.interpolate(a, b, 0, strength, mix, seed=seed, **QUIET),
-            model.style_transfer(a, strength, seed=seed, **QUIET),
-        )
-        if mix == "linear":
-            assert torch.equal(
-                model.interpolate(a, b, 1, strength, mix, seed=seed, **QUIET),
-                model.style_transfer(b, strength, seed=seed, **QUIET),
-            )
+        end = lambda ratio: model.interpolate(a, b, ratio, strength, mix, seed=seed, **QUIET)
+        alone = lambda waveform: model.style_transfer(waveform, strength, seed=seed, **QUIET)
+        assert torch.equal(end(0), alone(a))
+        if mix == "linear": assert torch.equal(end(1), alone(b))
 
 
 @few
-@given(
-    st.integers(2, 3),
-    st.integers(2000, 30_000),
-    channels,
-    st.sampled_from(["ddpm", "ddim", "dpm"]),
-    methods,
-    seeds,
-)
+@given(st.integers(2, 3), st.integers(2000, 30_000), channels, st.sampled_from(["ddpm", "ddim", "dpm"]),
+       methods, seeds)
 def test_batches_equal_their_items(model, size, n, c, sampler, method, seed):
     x = torch.rand(size, c, n, generator=torch.Generator().manual_seed(n)) - 0.5
     how, edit = dict(sampler=sampler, progress=False), dict(sampler=sampler, method=method, progress=False)
     span = [(0.2 * n / RATE, 0.6 * n / RATE)]
-    for do in (
-        lambda w, s: model.style_transfer(w, 0.6, seed=s, **how),
-        lambda w, s: model.interpolate(w, w.flip(-1), 0.4, seed=s, **how),
-        lambda w, s: model.inpaint(w, span, seed=s, **edit),
-        lambda w, s: model.outpaint(w, 0.2, seed=s, **edit),
-    ):
+    edits = (lambda w, s: model.style_transfer(w, 0.6, seed=s, **how),
+             lambda w, s: model.interpolate(w, w.flip(-1), 0.4, seed=s, **how),
+             lambda w, s: model.inpaint(w, span, seed=s, **edit),
+             lambda w, s: model.outpaint(w, 0.2, seed=s, **edit))
+    for do in edits:
         assert torch.equal(do(x, seed), torch.stack([do(item, seed + i) for i, item in enumerate(x)]))
 
 
@@ -281,21 +239,8 @@ def run(files, command, *args, out):
     out = files / out
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        assert (
-            main(
-                [
-                    command,
-                    *map(str, args),
-                    "--steps",
-                    "1",
-                    "--weights",
-                    str(files / "model"),
-                    "--out",
-                    str(out),
-                ]
-            )
-            == 0
-        )
+        how = ["--steps", "1", "--weights", str(files / "model"), "--out", str(out)]
+        assert main([command, *map(str, args), *how]) == 0
     info = sf.info(out)
     assert (info.samplerate, info.channels) == (RATE, 2)
     return sf.read(out, dtype="int16")[0].T
@@ -313,26 +258,20 @@ def test_commands_on_files(files, name):
     assert abs(n / RATE - SECONDS[name]) < (0.08 if name.endswith("mp3") else 1e-3)  # mp3 is padded
     assert run(files, "style-transfer", files / name, "--strength", "0.5", out="a.wav").shape == (2, n)
     other = as_read(files, "drums.wav").shape[1]
-    assert run(
-        files, "interpolate", files / name, files / "drums.wav", "--ratio", "0.25", out="b.flac"
-    ).shape == (2, round(0.75 * n + 0.25 * other))
-    made, a, b = (
-        run(files, "inpaint", files / name, "0.5-1", "0.8-1.2", out="c.flac"),
-        round(0.5 * RATE),
-        round(1.2 * RATE),
-    )
+    made = run(files, "interpolate", files / name, files / "drums.wav", "--ratio", "0.25", out="b.flac")
+    assert made.shape == (2, round(0.75 * n + 0.25 * other))
+    made = run(files, "inpaint", files / name, "0.5-1", "0.8-1.2", out="c.flac")
+    a, b = round(0.5 * RATE), round(1.2 * RATE)
     assert made.shape == (2, n)
-    assert np.array_equal(made[:, : a - fade], source[:, : a - fade]) and np.array_equal(
-        made[:, b + fade :], source[:, b + fade :]
-    )
+    assert np.array_equal(made[:, :a - fade], source[:, :a - fade])
+    assert np.array_equal(made[:, b + fade:], source[:, b + fade:])
     assert not np.array_equal(made[:, a:b], source[:, a:b])
-    made, new = run(
-        files, "outpaint", files / name, "--seconds", "0.7", "--side", "both", out="d.wav"
-    ), round(0.7 * RATE)
+    made = run(files, "outpaint", files / name, "--seconds", "0.7", "--side", "both", out="d.wav")
+    new = round(0.7 * RATE)
     assert made.shape == (2, n + 2 * new)
     assert np.array_equal(made[:, new + fade:new + n - fade], source[:, fade:n - fade])
     if name.startswith("mono"):
-        assert np.array_equal(made[0, new + fade : new + n - fade], made[1, new + fade : new + n - fade])
+        assert np.array_equal(made[0, new + fade:new + n - fade], made[1, new + fade:new + n - fade])
 
 
 def test_commands_without_files(files):

@@ -6,36 +6,19 @@ import pytest
 import soundfile as sf
 import torch
 
-from msanii import Msanii, UNet, Vocoder
+from msanii import Msanii, Vocoder
 from msanii.app import commands, main
 from msanii.audio import InputError
 from msanii.condition import SCORE_AND_CONTEXT, Condition, Field
 from msanii.corpus import Windows, render_corpus
 from msanii.diffusion import to_eps
-from msanii.pipeline import Settings
 from msanii.pop909 import Composed
 from msanii.samplers import SAMPLERS, Sampler
 from msanii.tasks import TASKS, Input, Task
 from msanii.walk import SEED, STEPS, Parameter
 
-TINY = dict(width=16, levels=3, blocks=1, heads=4, expansion=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    unet = UNet(**TINY, d_cond=SCORE_AND_CONTEXT.rows, join=True)
-    return Msanii(
-        unet, Vocoder(width=16, prior=True), settings=Settings(objective="x0", steps=2, iterations=2)
-    )
+TINY = dict(width=16, levels=3, blocks=1, heads=4, expansion=1, join=True)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -62,9 +45,8 @@ def test_a_sampler(model, row):
     with pytest.raises(InputError, match="ddpm, ddim or dpm"): model.sample(0.3, sampler="euler")
     row(SAMPLERS, "euler", Sampler(euler))
     how = dict(steps=3, progress=False)
-    torch.testing.assert_close(
-        model.sample(0.3, sampler="euler", **how), model.sample(0.3, sampler="ddim", **how)
-    )
+    torch.testing.assert_close(model.sample(0.3, sampler="euler", **how),
+                               model.sample(0.3, sampler="ddim", **how))
     song = 0.1 * torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0))
     assert model.inpaint(song, [(0.1, 0.2)], sampler="euler", **how).shape == song.shape
     with pytest.raises(InputError, match="ddpm, ddim, dpm or euler"): model.sample(0.3, sampler="heun")
@@ -77,22 +59,14 @@ def corpus(tmp_path_factory):
 
 
 def test_a_field(corpus, row, tmp_path):
-    """A Field in a recipe and a row in DRAWS: it is trained, saved with the weights, shown by name and guided
-    by itself."""
+    "A Field in a recipe and a row in DRAWS: trained, saved with the weights, shown by name, guided alone."
     pytest.importorskip("accelerate")
     from msanii.training import DRAWS, UNetRecipe, train_unet
     from msanii.pipeline import save_part
     loudness = Field("loudness", 1)
     fields = Condition([*SCORE_AND_CONTEXT.fields.values(), loudness])
-    recipe = UNetRecipe(
-        dict(TINY, join=True),
-        steps=2,
-        batch=2,
-        frames=32,
-        objective="x0",
-        condition=fields.settings(),
-        shown=dict(score=0.5, context=0.5, loudness=0.5),
-    )
+    recipe = UNetRecipe(TINY, steps=2, batch=2, frames=32, objective="x0", condition=fields.settings(),
+                        shown=dict(score=0.5, context=0.5, loudness=0.5))
     with pytest.raises(InputError, match="DRAWS"): train_unet(corpus, recipe, progress=False)
     row(DRAWS, "loudness", lambda batch, i, x0, rng: x0[i : i + 1].mean((1, 2), keepdim=True))
     unet, mel, history = train_unet(corpus, recipe, progress=False)
@@ -101,18 +75,15 @@ def test_a_field(corpus, row, tmp_path):
     save_part(tmp_path, "unet", unet, mel, dict(objective="x0", steps=2), condition=fields)
     save_part(tmp_path, "vocoder", Vocoder(width=16, prior=True), mel)
     m = Msanii.from_pretrained(tmp_path, device="cpu")
-    assert (
-        m.condition == fields
-        and json.loads((tmp_path / "config.json").read_text())["condition"] == fields.settings()
-    )
+    assert m.condition == fields
+    assert json.loads((tmp_path / "config.json").read_text())["condition"] == fields.settings()
     x = torch.randn(1, 2, 128, 32, generator=torch.Generator().manual_seed(0))
     told = m.show(x.shape, loudness=torch.full((1, 1, 1, 32), 0.3))
     assert told[:, :, 658].eq(0.3).all() and told[:, :, 659].eq(1).all() and told[:, :, :658].eq(0).all()
     walk = lambda **how: m.denoise(x, [900, 400], progress=False, **how)
     assert not torch.equal(walk(cond=told), walk())
-    torch.testing.assert_close(
-        walk(cond=told, guidance=dict(loudness=0)), walk(cond=m.condition.without(told, "loudness"))
-    )
+    torch.testing.assert_close(walk(cond=told, guidance=dict(loudness=0)),
+                               walk(cond=m.condition.without(told, "loudness")))
     with pytest.raises(InputError, match="loudnes'"): walk(cond=told, guidance=dict(loudnes=2))
 
 
@@ -120,18 +91,9 @@ def test_a_task(model, row, tmp_path, capsys):
     "A function and a row in TASKS: a command with its help and its checks, and a button with its knobs."
     gain = Parameter("gain", "how much louder", 6.0, low=-20, high=20)
     def louder(m, waveform, gain, **_): return waveform * 10 ** (gain / 20)
-    row(
-        TASKS,
-        "louder",
-        Task(
-            "Make pieces louder.",
-            louder,
-            (Input("files", "audio", "the audio", many=True),),
-            (gain, SEED, STEPS),
-            "{} louder by {gain:g} dB",
-            examples=("msanii louder a.wav --gain 3",),
-        ),
-    )
+    files = Input("files", "audio", "the audio", many=True)
+    row(TASKS, "louder", Task("Make pieces louder.", louder, (files,), (gain, SEED, STEPS),
+                              "{} louder by {gain:g} dB", examples=("msanii louder a.wav --gain 3",)))
     model.save_pretrained(tmp_path / "model")
     sound = 0.1 * torch.randn(5_000, 2, generator=torch.Generator().manual_seed(0)).numpy()
     for name in ("a", "b"): sf.write(tmp_path / f"{name}.wav", sound, 44_100, subtype="FLOAT")
@@ -139,12 +101,8 @@ def test_a_task(model, row, tmp_path, capsys):
     code, out, _ = say("--help")
     assert code == 0 and "louder          Make pieces louder." in out and "louder" in commands()
     code, out, _ = say("louder", "--help")
-    assert (
-        code == 0
-        and "--gain GAIN" in out
-        and "how much louder (default: 6.0)" in out
-        and "msanii louder a.wav --gain 3" in out
-    )
+    assert code == 0 and "--gain GAIN" in out and "how much louder (default: 6.0)" in out
+    assert "msanii louder a.wav --gain 3" in out
     how = ["--weights", tmp_path / "model", "--out", tmp_path / "out.wav"]
     code, out, _ = say("louder", tmp_path / "a.wav", tmp_path / "b.wav", "--gain", 6, *how)
     assert code == 0 and out.count("louder by 6 dB") == 2
@@ -162,11 +120,8 @@ def test_a_task(model, row, tmp_path, capsys):
     studio.run()
     studio.job.join()
     made = load_made(studio, "1-louder.flac")
-    assert (
-        made["settings"]["gain"] == 3
-        and made["command"].startswith("msanii louder ")
-        and "--gain 3" in made["command"]
-    )
+    assert made["settings"]["gain"] == 3 and made["command"].startswith("msanii louder ")
+    assert "--gain 3" in made["command"]
 
 
 def load_made(studio, name): return json.loads((studio.folder / name).with_suffix(".json").read_text())

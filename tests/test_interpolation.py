@@ -10,34 +10,28 @@ from msanii.interpolation import mix_noise
 
 
 def tone(hertz, n, level=0.1):
-    return level * torch.sin(2 * torch.pi * hertz * torch.arange(n) / 44_100 * torch.tensor([[1.0], [1.01]]))
+    turns = hertz * torch.arange(n) / 44_100
+    return level * torch.sin(2 * torch.pi * turns * torch.tensor([[1.0], [1.01]]))
 
 
 @pytest.mark.parametrize("strength", [0, 0.3, 1])
 def test_ends(model, strength):
     a, b = tone(220, 30_000), tone(330, 20_000)
-    assert torch.equal(
-        model.interpolate(a, b, 0, strength, seed=4, progress=False),
-        model.style_transfer(a, strength, seed=4, progress=False),
-    )
-    assert torch.equal(
-        model.interpolate(a, b, 1, strength, seed=4, progress=False),
-        model.style_transfer(b, strength, seed=4, progress=False),
-    )
+    assert torch.equal(model.interpolate(a, b, 0, strength, seed=4, progress=False),
+                       model.style_transfer(a, strength, seed=4, progress=False))
+    assert torch.equal(model.interpolate(a, b, 1, strength, seed=4, progress=False),
+                       model.style_transfer(b, strength, seed=4, progress=False))
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm"])
 def test_ends_on_the_sphere(model, sampler):
-    """The second noise comes from a stream of its own, so that ratio 0 has the chance of the first alone; at
-    1 the first song has no say."""
+    """The second noise comes from a stream of its own, so that ratio 0 has the chance of the first alone.
+    At 1 the first song has no say."""
     a, b, how = tone(220, 30_000), tone(330, 20_000), dict(sampler=sampler, seed=4, progress=False)
-    assert torch.equal(
-        model.interpolate(a, b, 0, 0.6, "spherical", **how), model.style_transfer(a, 0.6, **how)
-    )
-    assert torch.equal(
-        model.interpolate(a, b, 1, 0.6, "spherical", **how),
-        model.interpolate(-a[:, :9000], b, 1, 0.6, "spherical", **how),
-    )
+    assert torch.equal(model.interpolate(a, b, 0, 0.6, "spherical", **how),
+                       model.style_transfer(a, 0.6, **how))
+    assert torch.equal(model.interpolate(a, b, 1, 0.6, "spherical", **how),
+                       model.interpolate(-a[:, :9000], b, 1, 0.6, "spherical", **how))
 
 
 def test_silence_behind_a_song_does_not_raise_its_level(model, monkeypatch):
@@ -70,27 +64,17 @@ def test_same_bits(model):
     a, b = tone(220, 9000), tone(330, 8000)
     made = [model.interpolate(a, b, 0.4, mix="spherical", seed=s, progress=False) for s in (0, 0, 1)]
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
-    both = model.interpolate(
-        torch.stack([a, a.flip(1)]), torch.stack([b, b.flip(1)]), 0.4, mix="spherical", progress=False
-    )
-    assert torch.equal(both[0], made[0]) and torch.equal(
-        both[1], model.interpolate(a.flip(1), b.flip(1), 0.4, mix="spherical", seed=1, progress=False)
-    )
+    how, pairs = dict(mix="spherical", progress=False), [torch.stack([w, w.flip(1)]) for w in (a, b)]
+    both = model.interpolate(*pairs, 0.4, **how)
+    assert torch.equal(both[0], made[0])
+    assert torch.equal(both[1], model.interpolate(a.flip(1), b.flip(1), 0.4, seed=1, **how))
 
 
-@pytest.mark.parametrize(
-    "wrong, words",
-    [
-        (dict(ratio=1.5), "ratio is 1.5"),
-        (dict(strength=math.nan), "strength is nan"),
-        (dict(mix="cubic"), "linear or spherical"),
-        (dict(a=torch.full((2, 90), math.nan)), "NaN"),
-        (dict(b=torch.zeros(2, 0)), "b has shape"),
-        (dict(b=torch.zeros(1, 2, 90)), "two waveforms"),
-        (dict(a=torch.zeros(3, 90)), "mono or stereo"),
-        (dict(steps=0), "steps is 0"),
-    ],
-)
+@pytest.mark.parametrize("wrong, words", [
+    (dict(ratio=1.5), "ratio is 1.5"), (dict(strength=math.nan), "strength is nan"),
+    (dict(mix="cubic"), "linear or spherical"), (dict(a=torch.full((2, 90), math.nan)), "NaN"),
+    (dict(b=torch.zeros(2, 0)), "b has shape"), (dict(b=torch.zeros(1, 2, 90)), "two waveforms"),
+    (dict(a=torch.zeros(3, 90)), "mono or stereo"), (dict(steps=0), "steps is 0")])
 def test_refuses(model, wrong, words):
     with pytest.raises(InputError, match=words):
         model.interpolate(**{"a": torch.zeros(2, 90), "b": torch.zeros(2, 90), **wrong})
@@ -103,8 +87,6 @@ def test_command(model_folder, tmp_path, capsys):
     out += ".wav"
     assert main(["interpolate", a, b, "--ratio", "0.25", "--out", out, "--weights", str(model_folder)]) == 0
     assert load_audio(out).shape == (2, 17_500)
-    assert (
-        main(["interpolate", a, str(tmp_path / "none.wav"), "--out", out, "--weights", str(model_folder)])
-        == 2
-    )
+    missing = str(tmp_path / "none.wav")
+    assert main(["interpolate", a, missing, "--out", out, "--weights", str(model_folder)]) == 2
     assert "none.wav" in capsys.readouterr().err

@@ -40,16 +40,10 @@ def test_value_and_gradient_are_finite(loss, level):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(
-    "p, t",
-    [
-        (torch.ones(1, 2, 9, 4), torch.ones(1, 1, 9, 4)),
-        (torch.ones(2, 9, 4), torch.ones(9, 4)),
-        (torch.ones(9), torch.ones(9)),
-        (torch.ones(0, 1, 9, 4), torch.ones(0, 1, 9, 4)),
-        (torch.ones(9, 4), torch.ones(9, 4, dtype=torch.complex64)),
-    ],
-)
+@pytest.mark.parametrize("p, t", [
+    (torch.ones(1, 2, 9, 4), torch.ones(1, 1, 9, 4)), (torch.ones(2, 9, 4), torch.ones(9, 4)),
+    (torch.ones(9), torch.ones(9)), (torch.ones(0, 1, 9, 4), torch.ones(0, 1, 9, 4)),
+    (torch.ones(9, 4), torch.ones(9, 4, dtype=torch.complex64))])
 def test_refusals(loss, p, t):
     with pytest.raises(ValueError, match="of one shape"):
         loss(p, t)

@@ -1,6 +1,7 @@
 """What 31_pipeline and 74_app cannot hold: the Hub (a local server), interrupted saves, the real process."""
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -61,9 +62,8 @@ def test_global_seed_is_neither_used_nor_touched(model):
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm"])
 def test_no_more_steps_than_timesteps(model, sampler):
     "At a low strength there are fewer timesteps to visit, and those are visited."
-    assert (
-        model.timesteps(1000, sampler=sampler)[0] == 999 and len(model.timesteps(1000, 0.01, sampler)) <= 10
-    )
+    assert model.timesteps(1000, sampler=sampler)[0] == 999
+    assert len(model.timesteps(1000, 0.01, sampler)) <= 10
     for strength in (1.0, 0.01):
         with pytest.raises(InputError, match="steps is 1001, but .* 1000 timesteps.* give 1 to 1000"):
             model.timesteps(1001, strength, sampler)
@@ -89,27 +89,19 @@ def test_interrupted_save_leaves_the_old_files(model, tmp_path, monkeypatch):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    "damage, words",
-    [
-        (lambda f: (f / "config.json").write_text("{"), "config.json"),
-        (lambda f: (f / "config.json").write_text("{}"), "config.json"),
-        (lambda f: (f / "config.json").unlink(), "config.json"),
-        (lambda f: (f / "vocoder.safetensors").unlink(), "vocoder.safetensors"),
-        (
-            lambda f: (f / "unet.safetensors").write_bytes((f / "unet.safetensors").read_bytes()[:-100]),
-            "unet.safetensors",
-        ),
-        (
-            lambda f: (f / "unet.safetensors").write_bytes((f / "vocoder.safetensors").read_bytes()),
-            "unet.safetensors",
-        ),
-    ],
-)
+@pytest.mark.parametrize("damage, words", [
+    (lambda f: (f / "config.json").write_text("{"), "config.json"),
+    (lambda f: (f / "config.json").write_text("{}"), "config.json"),
+    (lambda f: (f / "config.json").unlink(), "config.json"),
+    (lambda f: (f / "vocoder.safetensors").unlink(), "vocoder.safetensors"),
+    (lambda f: (f / "unet.safetensors").write_bytes((f / "unet.safetensors").read_bytes()[:-100]),
+     "unet.safetensors"),
+    (lambda f: (f / "unet.safetensors").write_bytes((f / "vocoder.safetensors").read_bytes()),
+     "unet.safetensors"),
+])
 def test_damaged_folder(model, tmp_path, damage, words):
     damage(model.save_pretrained(tmp_path))
-    with pytest.raises(InputError, match=words):
-        Msanii.from_pretrained(tmp_path, device="cpu")
+    with pytest.raises(InputError, match=words): Msanii.from_pretrained(tmp_path, device="cpu")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -124,37 +116,22 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if path.startswith("/api/models/someone/model/tree/"):
             sizes = {name: (self.server.folder / name).stat().st_size for name in FILES}
-            data = json.dumps(
-                [
-                    {"type": "file", "path": name, "size": size, "oid": "0" * 40}
-                    for name, size in sizes.items()
-                ]
-            ).encode()
+            files = [dict(type="file", path=name, size=size, oid="0" * 40) for name, size in sizes.items()]
+            data = json.dumps(files).encode()
         elif path.startswith("/api/models/someone/model"):
             files = [{"rfilename": name} for name in [*FILES, "README.md"]]
-            data = json.dumps(
-                {
-                    "id": "someone/model",
-                    "sha": self.commit,
-                    "siblings": files,
-                    "private": False,
-                    "downloads": 0,
-                    "tags": [],
-                }
-            ).encode()
+            about = dict(id="someone/model", sha=self.commit, private=False, downloads=0, tags=[])
+            data = json.dumps({**about, "siblings": files}).encode()
         elif path.startswith("/someone/model/resolve/") and (self.server.folder / Path(path).name).is_file():
             data = (self.server.folder / Path(path).name).read_bytes()
         else:
             self.send_response(404); self.send_header("Content-Length", "0"); self.end_headers()
             return
         self.send_response(200)
-        for key, value in {
-            "Content-Length": len(data),
-            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
-            "X-Repo-Commit": self.commit,
-            "Content-Type": "application/octet-stream",
-        }.items():
-            self.send_header(key, str(value))
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        headers = {"Content-Length": len(data), "ETag": tag, "X-Repo-Commit": self.commit,
+                   "Content-Type": "application/octet-stream"}
+        for key, value in headers.items(): self.send_header(key, str(value))
         self.end_headers()
         if body: self.wfile.write(data)
 
@@ -168,29 +145,25 @@ def hub(saved):
     server.shutdown()
 
 
-LOAD = (
-    "import sys, torch; from msanii import Msanii; m = Msanii.from_pretrained(sys.argv[1], device='cpu');"
-    " print(m.sample(0.2, progress=False).double().sum().item())"
-)
+LOAD = """
+import sys
+from msanii import Msanii
+m = Msanii.from_pretrained(sys.argv[1], device="cpu")
+print(m.sample(0.2, progress=False).double().sum().item())
+"""
 
 
 def load_from(hub, name, cache):
-    env = dict(
-        __import__("os").environ,
-        HF_ENDPOINT=hub,
-        HF_HOME=str(cache),
-        HF_HUB_DISABLE_XET="1",
-        HF_HUB_DISABLE_TELEMETRY="1",
-    )
+    env = dict(os.environ, HF_ENDPOINT=hub, HF_HOME=str(cache), HF_HUB_DISABLE_XET="1",
+               HF_HUB_DISABLE_TELEMETRY="1")
     return subprocess.run([sys.executable, "-c", LOAD, name], env=env, capture_output=True, text=True)
 
 
 def test_from_the_hub(model, hub, tmp_path):
     done = load_from(hub, "someone/model", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) == pytest.approx(
-        model.sample(0.2, progress=False).double().sum().item(), abs=1e-6
-    )
+    here = model.sample(0.2, progress=False).double().sum().item()
+    assert float(done.stdout.split()[-1]) == pytest.approx(here, abs=1e-6)
 
 
 def test_not_on_the_hub(hub, tmp_path):
@@ -231,10 +204,8 @@ def test_a_model_without_a_part(model, saved, tmp_path):
         (tmp_path / f"{name}.safetensors").write_bytes((saved / f"{name}.safetensors").read_bytes())
     part = Msanii.from_pretrained(tmp_path, device="cpu")
     song = 0.1 * torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(part.reconstruct(song), model.reconstruct(song)) and list(part.parts) == [
-        "vocoder",
-        "mel",
-    ]
+    assert torch.equal(part.reconstruct(song), model.reconstruct(song))
+    assert list(part.parts) == ["vocoder", "mel"]
     assert not hasattr(part, "unet") and "unet" not in part.card()
     with pytest.raises(InputError, match="this model has no unet, and sample, render .* `msanii train unet"):
         part.sample(1)
@@ -243,23 +214,20 @@ def test_a_model_without_a_part(model, saved, tmp_path):
 
 
 def test_another_format_is_named(saved, tmp_path):
-    (tmp_path / "config.json").write_text(
-        json.dumps({**json.loads((saved / "config.json").read_text()), "format": 2})
-    )
+    config = json.loads((saved / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "format": 2}))
     with pytest.raises(InputError, match="is of format 2, and this version of msanii reads format 1"):
         Msanii.from_pretrained(tmp_path)
 
 
 def msanii(*args):
-    return subprocess.run(
-        [Path(sys.executable).parent / "msanii", *map(str, args)], capture_output=True, text=True
-    )
+    command = [Path(sys.executable).parent / "msanii", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_command_makes_the_same_music_as_python(model, saved, tmp_path):
-    done = msanii(
-        "sample", "--weights", saved, "--seconds", 0.5, "--steps", 2, "--seed", 3, "--out", tmp_path / "a.wav"
-    )
+    how = ("--weights", saved, "--seconds", 0.5, "--steps", 2, "--seed", 3)
+    done = msanii("sample", *how, "--out", tmp_path / "a.wav")
     assert done.returncode == 0, done.stderr
     expected = model.sample(0.5, steps=2, seed=3, progress=False)[0]
     torch.testing.assert_close(load_audio(tmp_path / "a.wav"), expected, atol=1 / 32767, rtol=0)

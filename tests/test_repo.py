@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").glob("*.ipynb") if not p.name.startswith("_"))
+PACKAGE = sorted(p for p in (ROOT / "msanii").glob("*.py") if p.name != "_modidx.py")  # nbdev's own index
 BIN = Path(sys.executable).parent
 
 
@@ -19,13 +20,8 @@ BIN = Path(sys.executable).parent
 def copy(tmp_path_factory):
     "A copy of the project in which nbdev may write."
     top = tmp_path_factory.mktemp("copy")
-    for name in ("nbs", "msanii"):
-        shutil.copytree(
-            ROOT / name,
-            top / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"),
-        )
+    ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*")
+    for name in ("nbs", "msanii"): shutil.copytree(ROOT / name, top / name, symlinks=True, ignore=ignore)
     for name in ("settings.ini", "setup.py", "_quarto.yml", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, top / name)
     return top
@@ -38,11 +34,8 @@ def nbdev(command, folder):
 
 def difference(a, b, pattern):
     names = {p.relative_to(top) for top in (a, b) for p in top.glob(pattern) if not p.name.startswith(".")}
-    return sorted(
-        str(n)
-        for n in names
-        if not ((a / n).exists() and (b / n).exists() and (a / n).read_bytes() == (b / n).read_bytes())
-    )
+    bytes_of = lambda path: path.read_bytes() if path.exists() else None
+    return sorted(str(n) for n in names if bytes_of(a / n) != bytes_of(b / n))
 
 
 def test_export_leaves_no_difference(copy):
@@ -71,23 +64,18 @@ def test_notebook(path):
     assert path.stat().st_size < 2e6
     outputs = [o for c in cells(path, "code") for o in c["outputs"]]
     assert not [o for o in outputs if o["output_type"] == "error"]
-    assert not [
-        o for o in outputs if "%|" in "".join(o.get("data", {}).get("text/plain", ""))
-    ], "a progress bar that stays at 0%: run it by scripts/run.py"
+    bars = [o for o in outputs if "%|" in "".join(o.get("data", {}).get("text/plain", ""))]
+    assert not bars, "a progress bar that stays at 0%: run it by scripts/run.py"
     if path.stem == "index": return
     assert outputs, "run it before committing it"
-    unread = [
-        c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in "".join(c["source"]) and not c["outputs"]
-    ]
+    checked = [c for c in cells(path, "code") if "NBVAL_CHECK_OUTPUT" in "".join(c["source"])]
+    unread = [c for c in checked if not c["outputs"]]
     assert not unread, "a cell whose output is to be checked has none"
     text = ["".join(c["source"]) for c in cells(path, "markdown")]
-    assert (
-        re.match(r"# .+\n\n> .+", text[0]) and "colab-badge" in text[1]
-    ), "it opens with a title, a summary and a badge"
+    assert re.match(r"# .+\n\n> .+", text[0]), "it opens with a title and a summary"
+    assert "colab-badge" in text[1], "and a badge"
     first = "".join(cells(path, "code")[0]["source"])
-    assert (
-        "google.colab" in first and "pip install" in first
-    ), "its first code cell installs the package on Colab"
+    assert "google.colab" in first and "pip install" in first, "its first code cell installs on Colab"
     assert any("## Exercises" in t for t in text)
 
 
@@ -96,9 +84,8 @@ def test_notebook_stands_alone(path):
     "On Colab no repository lies around it, and there may be a GPU."
     code = "\n".join("".join(c["source"]) for c in cells(path, "code"))
     assert not re.search(r"(Path|open)\([\"']\.\./", code), "it reads a file of the repository"
-    assert not re.search(
-        r"^m = Msanii\.from_pretrained\(\)", code, re.MULTILINE
-    ), "its own tensors are on the processor: give the model a device"
+    anywhere = re.search(r"^m = Msanii\.from_pretrained\(\)", code, re.MULTILINE)
+    assert not anywhere, "its own tensors are on the processor: give the model a device"
 
 
 def settings():
@@ -107,24 +94,21 @@ def settings():
     return config["DEFAULT"]
 
 
+COLAB = r"colab\.research\.google\.com/github/([\w.-]+)/([\w.-]+)/blob/main/nbs/([\w.-]+)\.ipynb"
+
+
 def test_links_follow_from_settings():
     "The repository's address stands in settings.ini; all others must say the same."
     user, repo = settings()["user"], settings()["repo"]
-    files = [
-        *NOTEBOOKS,
-        *(ROOT / n for n in ("README.md", "Makefile")),
-        *(ROOT / ".github" / "workflows").glob("*"),
-    ]
+    workflows = (ROOT / ".github" / "workflows").glob("*")
+    files = [*NOTEBOOKS, ROOT / "README.md", ROOT / "Makefile", *workflows]
     wrong = []
     for path in files:
         text = path.read_text()
         for found in re.findall(r"github(?:\.com|usercontent\.com)?/([\w.-]+)/(msanii)\b", text):
             if found != (user, repo): wrong.append((path.name, found))
-        for found in re.findall(
-            r"colab\.research\.google\.com/github/([\w.-]+)/([\w.-]+)/blob/main/nbs/([\w.-]+)\.ipynb", text
-        ):
-            if found[:2] != (user, repo):
-                wrong.append((path.name, found))
+        for found in re.findall(COLAB, text):
+            if found[:2] != (user, repo): wrong.append((path.name, found))
             if path.suffix == ".ipynb" and found[2] != path.stem and path.stem != "index":
                 wrong.append((path.name, found))
     assert not wrong
@@ -132,40 +116,23 @@ def test_links_follow_from_settings():
 
 @pytest.mark.parametrize("path", NOTEBOOKS + [ROOT / "README.md"], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
-    text = (
-        path.read_text()
-        if path.suffix == ".md"
-        else "\n".join("".join(c["source"]) for c in cells(path, "markdown"))
-    )
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|(?:href|src)=\"([^\"#]+)\"", text)
-    missing = [
-        t
-        for pair in targets
-        for t in pair
-        if t and not re.match(r"https?:|mailto:|data:|attachment:", t) and not (path.parent / t).exists()
-    ]
-    assert not missing
+    if path.suffix == ".md": text = path.read_text()
+    else: text = "\n".join("".join(c["source"]) for c in cells(path, "markdown"))
+    pairs = re.findall(r"\]\(([^)#\s]+)[^)]*\)|(?:href|src)=\"([^\"#]+)\"", text)
+    targets = [target for pair in pairs for target in pair if target]
+    here = [target for target in targets if not re.match(r"https?:|mailto:|data:|attachment:", target)]
+    assert not [target for target in here if not (path.parent / target).exists()]
 
 
 def test_nothing_but_the_notebooks_writes_the_package():
-    by_hand = [
-        p.name
-        for p in (ROOT / "msanii").glob("*.py")
-        if "AUTOGENERATED" not in p.read_text() and p.name != "_modidx.py"
-    ]
-    assert not by_hand
+    assert not [p.name for p in PACKAGE if "AUTOGENERATED" not in p.read_text()]
 
 
 def test_no_pickles():
     "Weights are loaded from safetensors alone."
-    assert not [
-        p.name for p in (ROOT / "msanii").rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin")
-    ]
-    assert not [
-        p.name
-        for p in (ROOT / "msanii").glob("*.py")
-        if re.search(r"torch\.load|pickle\.load|joblib\.load", p.read_text())
-    ]
+    pickles = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+    assert not [p.name for p in (ROOT / "msanii").rglob("*") if p.suffix in pickles]
+    assert not [p.name for p in PACKAGE if re.search(r"(torch|pickle|joblib)\.load\b", p.read_text())]
 
 
 def test_readme_is_the_index():
@@ -186,49 +153,51 @@ def test_requirements_allow_what_torchaudio_needs():
     pins = dict(line.split("==") for line in lines if line.startswith("torch"))
     assert pins["torch"] == pins["torchaudio"]
     at_the_top = re.compile(r"^(from|import) torchaudio", re.MULTILINE)
-    assert not [p.name for p in (ROOT / "msanii").glob("*.py") if at_the_top.search(p.read_text())]
+    assert not [p.name for p in PACKAGE if at_the_top.search(p.read_text())]
 
 
-SOURCES = [
-    *sorted(p for name in ("msanii", "tests", "benchmarks", "scripts") for p in (ROOT / name).glob("*.py")),
-    ROOT / "conftest.py", ROOT / "setup.py",
-]
+SCRIPTS = [p for name in ("tests", "benchmarks", "scripts") for p in sorted((ROOT / name).glob("*.py"))]
+SOURCES = [*PACKAGE, *SCRIPTS, ROOT / "conftest.py", ROOT / "setup.py"]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_lines_are_short(path):
-    "110 columns; what nbdev writes by itself, the list of names and the index, is not ours to break."
-    if path.name == "_modidx.py": return
+    "110 columns at most; but for the list of names, which nbdev writes."
     text = re.sub(r"__all__ = \[[^\]]*\]", "", path.read_text())
     assert not [line for line in text.splitlines() if len(line) > 110]
 
 
-def exported(path):
-    "The nodes of a notebook's exported code."
-    sources = ["".join(c["source"]) for c in cells(path, "code")]
-    code = [source for source in sources if re.match(r"#\s*\|\s*exporti?\b", source)]
-    return [node for source in code for node in ast.walk(ast.parse(source))]
-
-
 def module_of(path):
-    "The module that a notebook becomes, or None."
-    found = [re.search(r"#\s*\|\s*default_exp (\S+)", "".join(c["source"])) for c in cells(path, "code")]
-    return next((match[1] for match in found if match), None)
+    "The module that a notebook becomes; None if it becomes none, and for the index, which takes from all."
+    code = "\n".join("".join(c["source"]) for c in cells(path, "code"))
+    found = re.search(r"^#\s*\|\s*default_exp (\w+)", code, re.MULTILINE)
+    return found[1] if found and found[1] != "__init__" else None
 
 
-MODULES = {module_of(path): path for path in NOTEBOOKS if module_of(path) not in (None, "__init__")}
+COURSE = {module_of(path): path for path in NOTEBOOKS if module_of(path)}  # in the notebooks' order
 
 
-@pytest.mark.parametrize("module", MODULES)
+def taken(path):
+    "What a notebook's exported cells import from the package, at their top or inside: (module, name)."
+    code = ["".join(c["source"]) for c in cells(path, "code")]
+    exported = [source for source in code if re.search(r"^#\s*\|\s*export", source, re.MULTILINE)]
+    for node in (node for source in exported for node in ast.walk(ast.parse(source))):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)): continue
+        whole = isinstance(node, ast.Import)
+        for alias in node.names:
+            module, name = (alias.name, None) if whole else (node.module or "", alias.name)
+            if module.startswith("msanii."): yield module.removeprefix("msanii."), name
+            elif module == "msanii" and name in COURSE: yield name, None
+
+
+@pytest.mark.parametrize("module", COURSE)
 def test_imports_come_from_earlier_notebooks(module):
-    "And nothing private comes from any other module."
-    early = sorted(MODULES, key=lambda name: MODULES[name].name)
-    early = early[: early.index(module)]
-    taken = [node for node in exported(MODULES[module]) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    for node in taken:
-        names = [alias.name for alias in node.names]
-        modules = [node.module] if isinstance(node, ast.ImportFrom) else names
-        for name in modules:
-            if not (name or "").startswith("msanii."): continue
-            assert name.split(".")[1] in early, f"{module} imports {name}, which comes later"
-            assert not [n for n in names if n.startswith("_")], f"{module} imports {names} of {name}"
+    earlier = list(COURSE)[: list(COURSE).index(module)]
+    assert not [f"{other}.{name}" for other, name in taken(COURSE[module]) if other not in earlier]
+
+
+@pytest.mark.parametrize("module", COURSE)
+def test_nothing_private_is_imported(module):
+    "What another module needs has a public name."
+    private = re.compile(r"_(?!_)")
+    assert not [f"{other}.{name}" for other, name in taken(COURSE[module]) if name and private.match(name)]

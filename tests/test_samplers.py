@@ -7,19 +7,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from hypothesis import given, settings, strategies as st
 
 from msanii.diffusion import OBJECTIVES, Schedule, q_sample, target, to_eps, zero_terminal_snr
-from msanii.samplers import (
-    SAMPLERS,
-    Clipped,
-    Denoiser,
-    ddim,
-    ddpm,
-    dpm_solver,
-    even_timesteps,
-    invert,
-    lu_timesteps,
-    noise,
-    timesteps,
-)
+from msanii.samplers import (SAMPLERS, Clipped, Denoiser, ddim, ddpm, dpm_solver, even_timesteps, invert,
+                             lu_timesteps, noise, timesteps)
 
 quick = settings(deadline=None, max_examples=60, derandomize=True, database=None)
 names = st.sampled_from(["cosine", "linear", "sigmoid"])
@@ -194,9 +183,8 @@ def test_ddpm_agrees_with_diffusers(ts, objective, clip, dtype, tolerance, monke
     scheduler.set_timesteps(timesteps=ts)
     theirs = generators(1, 2, 3)
     ours = lambda denoiser, x, callback: ddpm(denoiser, x, ts, generators(1, 2, 3), callback)
-    a, b = walks(
-        ours, scheduler, ts, objective, start(3, 4, dtype=dtype), lambda t, s: dict(generator=theirs), clip
-    )
+    prepare = lambda t, s: dict(generator=theirs)
+    a, b = walks(ours, scheduler, ts, objective, start(3, 4, dtype=dtype), prepare, clip)
     torch.testing.assert_close(a, b, atol=tolerance, rtol=0)
 
 
@@ -317,22 +305,19 @@ def test_inversion_leads_back(objective):
         top = invert(gaussian(objective), x0, ts)
         return (ddim(gaussian(objective), top, ts) - x0).abs().max(), top
     assert away(400)[0] < away(50)[0] / 4 and away(400)[0] < 0.02
-    torch.testing.assert_close(
-        away(50)[1], invert(gaussian("epsilon"), x0, timesteps(50, 0.9)), atol=1e-8, rtol=1e-8
-    )
+    up = invert(gaussian("epsilon"), x0, timesteps(50, 0.9))
+    torch.testing.assert_close(away(50)[1], up, atol=1e-8, rtol=1e-8)
 
 
 def test_a_stretch_of_a_denoiser():
     "at() gives the same guesses for some frames, where the network looks at each by itself."
     cond = torch.rand(2, 1, 3, 10)
-    denoiser = Denoiser(
-        lambda x, t, cond: x * cond.sum(2, keepdim=True) + t[:, None, None, None], cosine, "x0", cond
-    )
+    network = lambda x, t, cond: x * cond.sum(2, keepdim=True) + t[:, None, None, None]
+    denoiser = Denoiser(network, cosine, "x0", cond)
     x = start(2, 1, 1, 10)
     assert torch.equal(denoiser.at(slice(3, 7))(x[..., 3:7], 5), denoiser(x, 5)[..., 3:7])
-    assert torch.equal(
-        Denoiser(toy(), cosine).at(slice(3, 7))(x[..., 3:7], 5), Denoiser(toy(), cosine)(x, 5)[..., 3:7]
-    )
+    plain = Denoiser(toy(), cosine)
+    assert torch.equal(plain.at(slice(3, 7))(x[..., 3:7], 5), plain(x, 5)[..., 3:7])
 
 
 def test_each_sampler_has_its_spacing():

@@ -49,9 +49,8 @@ def test_randomly_damaged_midi_loads_or_raises_inputerror():
     assert refused > 0
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"These are the words of a song.", b"\x00" * 500], ids=["empty", "text", "zeros"]
-)
+@pytest.mark.parametrize("content", [b"", b"These are the words of a song.", b"\x00" * 500],
+                         ids=["empty", "text", "zeros"])
 def test_what_is_no_midi(tmp_path, content):
     path = tmp_path / "song.mid"
     path.write_bytes(content)
@@ -195,9 +194,8 @@ def test_note_without_length_sounds_and_stops():
 
 def pedalled(*changes):
     score = make((0, False, [(60, 0.0, 0.5), (60, 2.0, 2.5), (64, 0.0, 0.5)]))
-    score.instruments[0].control_changes = [
-        pretty_midi.ControlChange(64, value, time) for time, value in changes
-    ]
+    pedal = [pretty_midi.ControlChange(64, value, time) for time, value in changes]
+    score.instruments[0].control_changes = pedal
     return {(row[2], row[0]): row[1] for row in notes(score)}
 
 
@@ -243,18 +241,9 @@ def test_compose():
     assert compose(0, 20, tempo=100).get_tempo_changes()[1][0] == pytest.approx(100)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        dict(seconds=0),
-        dict(seconds=math.nan),
-        dict(tempo=0),
-        dict(key="H:maj"),
-        dict(key="C"),
-        dict(seed=-1),
-        dict(seed="x"),
-    ],
-)
+@pytest.mark.parametrize("wrong", [
+    dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C"),
+    dict(seed=-1), dict(seed="x")])
 def test_compose_refuses(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         compose(**wrong)

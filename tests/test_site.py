@@ -21,9 +21,8 @@ def test_sidebar_is_the_course():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_imports_stand_apart(path):
-    """For the API pages nbdev runs the cells that export or import something, and those alone: one that
-    computes beside its imports finds nothing of what the cells before it have made, and the site is not
-    built."""
+    """For the API pages nbdev runs the cells that export or import something, and those alone. A cell that
+    computes beside its imports finds nothing of what the cells before it made, and the site is not built."""
     mixed = []
     for cell in json.loads(path.read_text())["cells"]:
         source = "".join(cell["source"])

@@ -28,7 +28,8 @@ def songs(folder, seconds=1.5):
     "Two different clips and a score in a folder."
     t = torch.arange(round(seconds * 44100)) / 44100
     for name, hertz in (("a.wav", 220.0), ("b.wav", 330.0)):
-        save_audio(folder / name, 0.2 * torch.sin(2 * torch.pi * hertz * t * torch.tensor([[1.0], [1.01]])))
+        turns = hertz * t * torch.tensor([[1.0], [1.01]])
+        save_audio(folder / name, 0.2 * torch.sin(2 * torch.pi * turns))
     compose(1, seconds=1).write(str(folder / "c.mid"))
     return folder
 
@@ -51,9 +52,7 @@ def do(studio, task, **settings):
 
 
 def test_a_model_offers_what_it_can(model, small_model):
-    assert [
-        name for name in ("sample", "style-transfer", "inpaint", "render") if name not in tasks(model)
-    ] == []
+    assert {"sample", "style-transfer", "inpaint", "render"} <= set(tasks(model))
     assert "render" not in tasks(small_model(conditional=False))
     with pytest.raises(InputError, match="not among those"): perform(model, "sing")
 
@@ -65,40 +64,24 @@ def test_every_task(studio, model, tmp_path):
         do(studio, task, seed=i + 3, strength=0.25, ratio=0.75)
         name = line(studio).split(":")[0]
         assert name.endswith(f"-{task}.flac"), line(studio)
-        assert (
-            studio.nothing.layout.display == "none"
-            and len(studio.history.children) == i + 1
-            and name in studio.history.children[0].children[1].value
-        )
-        assert (
-            "audio/mpeg" in studio.after.value
-            and studio.bar.value == studio.bar.max == 2
-            and studio.stop.disabled
-            and not studio.go.disabled
-        )
+        assert studio.nothing.layout.display == "none" and len(studio.history.children) == i + 1
+        assert name in studio.history.children[0].children[1].value
+        assert "audio/mpeg" in studio.after.value and studio.bar.value == studio.bar.max == 2
+        assert studio.stop.disabled and not studio.go.disabled
         record = json.loads((studio.folder / name).with_suffix(".json").read_text())
-        assert (
-            record["settings"]["seed"] == i + 3
-            and record["settings"]["steps"] == 2
-            and record["task"] == task
-        )
-        assert record["result"]["sha256"] == sha256(studio.folder / name) and [
-            g["sha256"] for g in record["inputs"]
-        ] == [sha256(studio.folder / g["name"]) for g in record["inputs"]]
+        assert record["settings"]["seed"] == i + 3 and record["settings"]["steps"] == 2
+        assert record["task"] == task
+        assert record["result"]["sha256"] == sha256(studio.folder / name)
+        for given in record["inputs"]: assert given["sha256"] == sha256(studio.folder / given["name"])
         save_audio(tmp_path / name, again(record, model, studio.folder))
         assert sha256(tmp_path / name) == record["result"]["sha256"]
         words = shlex.split(record["command"])
         assert words[:2] == ["msanii", task]
         if task not in commands(): continue
-        here = [
-            (
-                str(studio.folder / w)
-                if (studio.folder / w).is_file() and w != name
-                else str(tmp_path / f"cli-{name}") if w == name else w
-            )
-            for w in words[1:]
-        ]
-        assert main(here) == 0 and sha256(tmp_path / f"cli-{name}") == record["result"]["sha256"]
+        there = {w: str(studio.folder / w) for w in words[1:] if (studio.folder / w).is_file()}
+        there[name] = str(tmp_path / f"cli-{name}")
+        assert main([there.get(w, w) for w in words[1:]]) == 0
+        assert sha256(tmp_path / f"cli-{name}") == record["result"]["sha256"]
 
 
 def test_record_refuses_what_has_changed(studio, model, tmp_path):
@@ -123,12 +106,8 @@ def test_cancel(studio):
         studio.stop.click()
         studio.job.join(60)
     finally: del studio._step
-    assert (
-        line(studio) == "cancelled"
-        and "press run" in studio.after.value
-        and studio.bar.value < 1000
-        and len(records(studio.folder)) == before
-    )
+    assert line(studio) == "cancelled" and "press run" in studio.after.value and studio.bar.value < 1000
+    assert len(records(studio.folder)) == before
     do(studio, "sample")
     assert line(studio).endswith("-sample.flac: 1.0 s")
 
@@ -142,20 +121,16 @@ def upload(chooser, name, data):
 
 
 @pytest.mark.parametrize("name, data, words", [
-    ("words.wav", b"not a sound", "words.wav cannot be read as sound"), ("empty.flac", b"",
-        "empty.flac is empty"), ("song.aiff", b"FORM", "neither sound nor score"),
-    ("bad.mid", b"MThd", "bad.mid cannot be read as MIDI"), ("<b>.mid", b"", "_b_.mid"), ("../../etc.ogg",
-        b"OggS", "etc.ogg cannot be read")])
+    ("words.wav", b"not a sound", "words.wav cannot be read as sound"),
+    ("empty.flac", b"", "empty.flac is empty"), ("song.aiff", b"FORM", "neither sound nor score"),
+    ("bad.mid", b"MThd", "bad.mid cannot be read as MIDI"), ("<b>.mid", b"", "_b_.mid"),
+    ("../../etc.ogg", b"OggS", "etc.ogg cannot be read")])
 def test_bad_upload(studio, name, data, words):
     "One line that names the file, no path, and nothing is left behind."
     studio.task.value, before = "style-transfer", sorted(os.listdir(studio.folder))
     upload(studio.first, name, data)
-    assert (
-        words in line(studio)
-        and str(studio.folder) not in studio.message.value
-        and "\n" not in line(studio)
-        and "msanii-error" in studio.message.value
-    )
+    assert words in line(studio) and str(studio.folder) not in studio.message.value
+    assert "\n" not in line(studio) and "msanii-error" in studio.message.value
     assert sorted(os.listdir(studio.folder)) == before
 
 
@@ -164,17 +139,13 @@ def test_upload(studio, model):
     studio.task.value = "style-transfer"
     data = (studio.folder / "b.wav").read_bytes()
     upload(studio.first, "mine.wav", data)
-    assert (
-        studio.first.path.name == "mine.wav"
-        and studio.first.path.read_bytes() == data
-        and "mine.wav" in studio.before.value
-    )
+    assert studio.first.path.name == "mine.wav" and studio.first.path.read_bytes() == data
+    assert "mine.wav" in studio.before.value
     upload(studio.first, "a.wav", data)
     assert studio.first.path.name == "a-2.wav" and (studio.folder / "a.wav").read_bytes() != data
     do(studio, "style-transfer")
-    assert records(studio.folder)[-1]["inputs"] == [
-        dict(name="a-2.wav", sha256=sha256(studio.folder / "b.wav"))
-    ]
+    same = sha256(studio.folder / "b.wav")
+    assert records(studio.folder)[-1]["inputs"] == [dict(name="a-2.wav", sha256=same)]
 
 
 def test_inputs_that_cannot_be(studio):
@@ -183,11 +154,8 @@ def test_inputs_that_cannot_be(studio):
     studio.picker.set([(0, 9)])
     studio.go.click()
     studio.job.join(60)
-    assert (
-        "span (0, 9) does not lie within" in line(studio)
-        and "msanii-error" in studio.message.value
-        and not studio.go.disabled
-    )
+    assert "span (0, 9) does not lie within" in line(studio) and "msanii-error" in studio.message.value
+    assert not studio.go.disabled
     studio.first.menu.options = []
     studio.go.click()
     studio.job.join(60)
@@ -197,11 +165,8 @@ def test_inputs_that_cannot_be(studio):
 def test_an_error_of_the_program_is_a_line_and_a_traceback(studio, monkeypatch, capsys):
     monkeypatch.setattr(type(studio.model), "sample", lambda *args, **kwargs: 1 / 0)
     do(studio, "sample")
-    assert (
-        line(studio) == "ZeroDivisionError: division by zero"
-        and "Traceback" in capsys.readouterr().err
-        and not studio.go.disabled
-    )
+    assert line(studio) == "ZeroDivisionError: division by zero" and "Traceback" in capsys.readouterr().err
+    assert not studio.go.disabled
 
 
 def test_history_outlives_the_page(studio, model, model_folder):
@@ -212,11 +177,8 @@ def test_history_outlives_the_page(studio, model, model_folder):
     assert len(new.history.children) == len(records(studio.folder)) == len(studio.history.children)
     new.task.value = "sample"
     new.history.children[0].children[0].click()
-    assert (new.task.value, new.fields["strength"].value, new.fields["seed"].value) == (
-        "style-transfer",
-        0.75,
-        41,
-    )
+    assert new.task.value == "style-transfer"
+    assert (new.fields["strength"].value, new.fields["seed"].value) == (0.75, 41)
     assert "audio/mpeg" in new.before.value and "audio/mpeg" in new.after.value
 
 
@@ -246,9 +208,8 @@ def test_serve_says_what_is_wrong(model_folder, monkeypatch):
             serve(port=taken.getsockname()[1], weights=model_folder)
     with pytest.raises(InputError, match="no such folder"): serve(port=free_port(), weights="no such folder")
     for missing in ("voila", "ipykernel"):
-        monkeypatch.setattr(
-            "msanii.studio.find_spec", lambda name: None if name == missing else find_spec(name)
-        )
+        found = lambda name: None if name == missing else find_spec(name)
+        monkeypatch.setattr("msanii.studio.find_spec", found)
         with pytest.raises(InputError, match=f"needs {missing}, .*pip install"): serve()
 
 
@@ -262,50 +223,56 @@ def free_port():
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-MISSING = [name for name, there in (("chromium", BROWSER), ("chromedriver", DRIVER), ("voila",
-    find_spec("voila")), ("selenium", find_spec("selenium"))) if not there]
+NEEDED = dict(chromium=BROWSER, chromedriver=DRIVER, voila=find_spec("voila"), selenium=find_spec("selenium"))
+MISSING = [name for name, there in NEEDED.items() if not there]
 SHOTS = os.environ.get("STUDIO_SHOTS")  # a folder to keep screenshots in
-FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-background-networking "
-         "--disable-component-update --disable-sync --no-first-run --disable-dev-shm-usage "
-         "--autoplay-policy=no-user-gesture-required")
+FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-background-networking --disable-sync
+           --disable-component-update --no-first-run --disable-dev-shm-usage
+           --autoplay-policy=no-user-gesture-required"""
 HARMLESS = re.compile(r"favicon\.ico")  # the only error that may stand in the console
 WAIT = 120  # seconds, for a busy machine
+
+
+def clips(top):
+    "Folders of what a person would upload, of what the page serves, and for what is downloaded."
+    for name in ("mine", "downloads", "served"): (top / name).mkdir()
+    songs(top / "mine"), songs(top / "served")
+    (top / "mine" / "b.wav").rename(top / "mine" / "mine.wav")
+    (top / "mine" / "words.wav").write_text("not a sound")
+
+
+SERVE = "from msanii.studio import serve; serve(port={}, weights={!r}, browser=False, folder={!r})"
+
+
+def browser(top):
+    "Chromium, which saves into a folder, and keeps what the console and the network say."
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    flags = [*FLAGS.split(), f"--user-data-dir={tempfile.mkdtemp(dir=top)}"]
+    for flag in flags: options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_page_load_timeout(WAIT), driver.set_script_timeout(WAIT)
+    into = dict(behavior="allow", downloadPath=str(top / "downloads"))
+    driver.execute_cdp_cmd("Page.setDownloadBehavior", into)
+    driver.get("about:blank")  # away from the browser's own first page, and its requests
+    driver.get_log("performance")
+    return driver
 
 
 @pytest.fixture(scope="module")
 def page(model_folder, tmp_path_factory):
     "The studio of `serve` in a browser, with clips of its own to upload."
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.support.ui import WebDriverWait
-    top, port = tmp_path_factory.mktemp("page"), free_port()
-    (top / "mine").mkdir(), (top / "downloads").mkdir(), (top / "served").mkdir()
-    songs(top / "mine"), songs(top / "served")
-    (top / "mine" / "b.wav").rename(top / "mine" / "mine.wav"), (top / "mine" / "words.wav").write_text(
-        "not a sound"
-    )
-    code = (
-        f"from msanii.studio import serve; serve(port={port}, weights={str(model_folder)!r}, browser=False,"
-        f" folder={str(top / 'served')!r})"
-    )
-    log = (top / "log.txt").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    driver = None
+    top, port, driver = tmp_path_factory.mktemp("page"), free_port(), None
+    clips(top)
+    code, log = SERVE.format(port, str(model_folder), str(top / "served")), (top / "log.txt").open("w")
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log,
+                              env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
-        options = webdriver.ChromeOptions()
-        options.binary_location = BROWSER
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        for flag in [*FLAGS.split(), f"--user-data-dir={tempfile.mkdtemp(dir=top)}"]:
-            options.add_argument(flag)
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        driver.set_page_load_timeout(WAIT), driver.set_script_timeout(WAIT)
-        driver.execute_cdp_cmd(
-            "Page.setDownloadBehavior", dict(behavior="allow", downloadPath=str(top / "downloads"))
-        )
-        driver.get("about:blank")  # away from the browser's own first page, and its requests
-        driver.get_log("performance")
+        driver = browser(top)
         WebDriverWait(driver, WAIT, 0.2).until(lambda d: answers(port) or server.poll() is not None)
         assert server.poll() is None, (top / "log.txt").read_text()
         driver.get(f"http://127.0.0.1:{port}")
@@ -322,6 +289,48 @@ def answers(port):
     with socket.socket() as probe: return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+MESSAGE = """
+    const said = [...document.querySelectorAll('.msanii-words, .msanii-error')]
+    return said.map(e => e.innerText).join(' ')"""
+TEXT = "return document.querySelector('.msanii-studio')?.innerText ?? ''"
+BUTTON = """
+    const buttons = [...document.querySelectorAll('.msanii-studio button')]
+    return buttons.find(b => b.innerText.trim().startsWith(arguments[0]) && !b.disabled)"""
+ENTER = """
+    const knobs = [...document.querySelectorAll('.msanii-studio .widget-text')]
+    const field = knobs.find(w => w.innerText.trim() == arguments[0])?.querySelector('input')
+    if (!field) return false
+    if (Number(field.value) == Number(arguments[1])) return true
+    field.value = arguments[1]
+    for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true}))
+    return false"""
+CATCH_INPUT = """
+    HTMLInputElement.prototype.click = function() {
+        this.style.display = 'block'
+        document.body.appendChild(this)
+        window.chosen = this
+    }"""
+HANDLE = """
+    const p = document.querySelector('.msanii-picker')
+    return p && p.querySelector('img') && [p.querySelector('.noUi-handle'), p.clientWidth]"""
+LINK = """
+    const links = [...document.querySelectorAll('.msanii-side a')]
+    return links.find(a => a.innerText == arguments[1] && a.download == arguments[0])"""
+PLAYERS = "return document.querySelectorAll('.msanii-side')[1].querySelectorAll('audio').length"
+PLAY = """
+    const done = arguments[0], a = document.querySelectorAll('.msanii-side')[1].querySelector('audio')
+    const heard = () => { a.pause(); done([a.duration, a.readyState, a.error && a.error.message]) }
+    const play = () => a.play().then(heard, e => done([String(e)]))
+    if (a.readyState >= 3) return play()
+    a.addEventListener('canplay', play, {once: true})
+    a.addEventListener('error', () => done([a.error.message]), {once: true})
+    a.load()"""
+FARTHEST = """
+    const parts = [...document.querySelectorAll('.msanii-studio .widget-html-content')]
+    const ends = parts.map(e => e.getBoundingClientRect().right)
+    return Math.max(document.documentElement.scrollWidth, ...ends)"""
+
+
 class Page:
     "What a person does on the page."
     def __init__(self, driver, port, top): self.driver, self.port, self.top = driver, port, top
@@ -331,55 +340,30 @@ class Page:
     def until(self, condition, what):
         from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
-        return WebDriverWait(self.driver, WAIT, 0.1, [StaleElementReferenceException]).until(
-            lambda _: condition(), f"{what}; the page says: {self.message()}"
-        )
+        wait = WebDriverWait(self.driver, WAIT, 0.1, [StaleElementReferenceException])
+        return wait.until(lambda _: condition(), f"{what}; the page says: {self.message()}")
 
-    def message(self):
-        return self.js(
-            "return [...document.querySelectorAll('.msanii-words, .msanii-error')].map(e =>"
-            " e.innerText).join(' ')"
-        )
+    def message(self): return self.js(MESSAGE)
 
     def press(self, text):
         "Click a button of the studio, as soon as it is there and enabled."
-        find = (
-            "return [...document.querySelectorAll('.msanii-studio button')].find(b =>"
-            " b.innerText.trim().startsWith(arguments[0]) && !b.disabled)"
-        )
         def click():  # found anew each time, since the page may put another button in its place at any moment
-            if not (button := self.js(find, text)): return False
+            if not (button := self.js(BUTTON, text)): return False
             self.js("arguments[0].scrollIntoView({block: 'center'})", button)
             button.click()
             return True
         self.until(click, f"no button {text!r}")
 
-    def shows(self, about):
-        self.until(
-            lambda: self.js("return document.querySelector('.msanii-studio')?.innerText ?? ''").find(about)
-            >= 0,
-            f"nothing about {about!r}",
-        )
+    def shows(self, about): self.until(lambda: about in self.js(TEXT), f"nothing about {about!r}")
 
     def set(self, label, value):
         """Type a value into the number field beside a label, until it is seen to stand there: the field may
         belong to a panel that is being replaced."""
-        enter = """const named = w => w.innerText.trim() == arguments[0]
-            const all = [...document.querySelectorAll('.msanii-studio .widget-text')]
-            const field = all.find(named)?.querySelector('input')
-            if (!field) return false
-            if (Number(field.value) == Number(arguments[1])) return true
-            field.value = arguments[1]
-            for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true}))
-            return false"""
-        self.until(lambda: self.js(enter, label, str(value)), f"no field {label!r}")
+        self.until(lambda: self.js(ENTER, label, str(value)), f"no field {label!r}")
 
     def upload(self, path):
         "Through the button's own file input, which is not part of the document until it is put there."
-        self.js(
-            """HTMLInputElement.prototype.click = function() {
-                this.style.display = 'block'; document.body.appendChild(this); window.chosen = this }"""
-        )
+        self.js(CATCH_INPUT)
         self.press("upload")
         self.until(lambda: self.js("return window.chosen"), "no file input").send_keys(str(path))
         self.js("window.chosen.remove(); window.chosen = null")
@@ -391,76 +375,42 @@ class Page:
     def mark_a_span(self):
         "Drag the left handle of the marked third, from 0.5 to 0.25 s."
         from selenium.webdriver.common.action_chains import ActionChains
-        handle, width = self.until(
-            lambda: self.js(
-                "const p = document.querySelector('.msanii-picker'); return p && p.querySelector('img') &&"
-                " [p.querySelector('.noUi-handle'), p.clientWidth]"
-            ),
-            "no picture",
-        )
+        handle, width = self.until(lambda: self.js(HANDLE), "no picture")
         self.shows("0.5 to 1 s")
         self.js("arguments[0].scrollIntoView({block: 'center'})", handle)
-        ActionChains(self.driver).click_and_hold(handle).move_by_offset(
-            -round(width / 6), 0
-        ).release().perform()
-        self.until(
-            lambda: "0.5 to 1 s" not in self.js("return document.querySelector('.msanii-studio').innerText"),
-            "the handle does not move",
-        )
+        held = ActionChains(self.driver).click_and_hold(handle)
+        held.move_by_offset(-round(width / 6), 0).release().perform()
+        self.until(lambda: "0.5 to 1 s" not in self.js(TEXT), "the handle does not move")
 
     def download(self, name, kind):
         "Click a link in the history; the file that it saves."
-        link = self.js(
-            """return [...document.querySelectorAll('.msanii-side a')].find(
-                a => a.innerText == arguments[1] && a.download == arguments[0])""",
-            str(Path(name).with_suffix(f".{kind}")),
-            kind,
-        )
+        file = Path(name).with_suffix(f".{kind}")
+        link = self.js(LINK, str(file), kind)
         self.js("arguments[0].scrollIntoView({block: 'center'})", link)
         link.click()
-        path = self.top / "downloads" / Path(name).with_suffix(f".{kind}")
+        path = self.top / "downloads" / file
         self.until(path.exists, f"{path.name} is not saved")
         return path
 
     def result(self, name):
         "Wait for a result of this name; its player must be able to play."
         self.until(lambda: re.match(rf"\d+-{name}\.flac: \d", self.message()), f"no result of {name}")
-        self.until(
-            lambda: self.js(
-                "return document.querySelectorAll('.msanii-side')[1].querySelectorAll('audio').length"
-            ),
-            "no player",
-        )
-        check = """const done = arguments[0]
-            const a = document.querySelectorAll('.msanii-side')[1].querySelector('audio')
-            const played = () => { a.pause(); done([a.duration, a.readyState, a.error && a.error.message]) }
-            const play = () => a.play().then(played, e => done([String(e)]))
-            const failed = () => done([a.error.message])
-            a.readyState >= 3 ? play() : (a.addEventListener('canplay', play, {once: true}),
-                a.addEventListener('error', failed, {once: true}), a.load())"""
-        return self.driver.execute_async_script(check)
+        self.until(lambda: self.js(PLAYERS), "no player")
+        return self.driver.execute_async_script(PLAY)
 
     def shot(self, name, width, height):
-        self.driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500),
-        )
+        "A screenshot, where they are asked for; how far to the right the page reaches."
+        size = dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.js("window.scrollTo(0, 0)")
         self.until(lambda: self.js("return window.innerWidth") == width, "no such width")
         if SHOTS: self.driver.save_screenshot(str(Path(SHOTS) / f"{name}-{width}.png"))
-        return self.js(
-            "return Math.max(document.documentElement.scrollWidth,"
-            " ...[...document.querySelectorAll('.msanii-studio .widget-html-content')].map(e =>"
-            " e.getBoundingClientRect().right))"
-        )
+        return self.js(FARTHEST)
 
 
-@pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}")
-def test_in_a_browser(page, model):
-    """A person uploads a file, runs each task, listens, downloads, cancels and is told of a mistake; the page
-    fits a desktop and a phone."""
-    page.shows("Synthesise music from noise")
-    for task in tasks(model):
+def each_task(page, names):
+    "Run each task, and listen to what it makes."
+    for task in names:
         page.task(task)
         page.set("steps", 1)
         if task in ("sample", "outpaint"): page.set("seconds", 1)
@@ -473,43 +423,61 @@ def test_in_a_browser(page, model):
         assert 0.9 < duration < 5 and ready >= 2 and error is None, (task, duration, ready, error)
     page.shot("result", 1280, 900)
 
-    page.task("sample")  # cancel
+
+def cancel(page):
+    page.task("sample")
     page.set("steps", 1000)
     page.press("run")
     page.until(lambda: page.message().startswith("step "), "no progress")
     page.press("cancel")
     page.until(lambda: page.message() == "cancelled", "not cancelled")
 
-    page.task("style-transfer")  # a mistake
+
+def mistake(page):
+    page.task("style-transfer")
     page.upload(page.top / "mine" / "words.wav")
     page.until(lambda: "words.wav cannot be read as sound" in page.message(), "no word about a bad file")
     assert page.js("return document.querySelectorAll('.msanii-error').length") == 1
     page.shot("mistake", 1280, 900)
 
-    kept = records(page.top / "served")  # the history, and what can be downloaded from it
-    assert [record["task"] for record in kept] == tasks(model)
-    saved = page.download(f"{kept[-1]['result']['name']}", "flac"), page.download(
-        f"{kept[-1]['result']['name']}", "json"
-    )
-    assert json.loads(saved[1].read_text()) == kept[-1] and sha256(saved[0]) == kept[-1]["result"]["sha256"]
-    span = next(record for record in kept if record["task"] == "inpaint")["settings"]["spans"]
-    dragged = len(span) == 1 and abs(span[0][0] - 0.25) < 0.05 and abs(span[0][1] - 1.0) < 0.05
-    assert dragged, "the handles were dragged from 0.5 and 1.0 s to 0.25 and 1.0 s"
 
+def history(page, names):
+    "What is kept, and what can be downloaded."
+    kept = records(page.top / "served")
+    assert [record["task"] for record in kept] == names
+    last = kept[-1]["result"]
+    assert sha256(page.download(last["name"], "flac")) == last["sha256"]
+    assert json.loads(page.download(last["name"], "json").read_text()) == kept[-1]
+    span, = next(record for record in kept if record["task"] == "inpaint")["settings"]["spans"]
+    moved = "the handles were dragged from 0.5 and 1.0 s to 0.25 and 1.0 s"
+    assert abs(span[0] - 0.25) < 0.05 and abs(span[1] - 1.0) < 0.05, moved
+
+
+def console_and_network(page):
+    said = [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [entry for entry in said if not HARMLESS.search(entry["message"])]
+    events = [json.loads(entry["message"])["message"] for entry in page.driver.get_log("performance")]
+    asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    urls, own = {params["request"]["url"] for params in asked}, f"http://127.0.0.1:{page.port}/"
+    assert any(url.startswith(own) for url in urls)
+    elsewhere = [url for url in urls if not url.startswith((own, "data:", "blob:"))]
+    assert not elsewhere, "nothing is asked of another server"
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}")
+def test_in_a_browser(page, model):
+    """A person uploads a file, runs each task, listens, downloads, cancels and is told of a mistake; the page
+    fits a desktop and a phone."""
+    page.shows("Synthesise music from noise")
+    each_task(page, tasks(model))
+    cancel(page)
+    mistake(page)
+    history(page, tasks(model))
     for width, height in ((1280, 900), (390, 844)):
         for task in tasks(model):
             page.task(task)
             assert page.shot(task, width, height) <= width, "nothing sticks out"
-
-    severe = [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
-    errors = [entry for entry in severe if not HARMLESS.search(entry["message"])]
-    assert not errors
-    asked = [json.loads(entry["message"])["message"] for entry in page.driver.get_log("performance")]
-    requests = [event for event in asked if event["method"] == "Network.requestWillBeSent"]
-    urls = {event["params"]["request"]["url"] for event in requests}
-    assert any(f":{page.port}/" in url for url in urls)
-    assert not [url for url in urls if not url.startswith((f"http://127.0.0.1:{page.port}/", "data:",
-        "blob:"))], "nothing is asked of another server"
+    console_and_network(page)
 
 
 ABOUT = {name: task.about for name, task in TASKS.items()}

@@ -232,9 +232,8 @@ def test_retuned_is_the_tone_of_another_pitch(hz):
     assert out.shape == (12, 2, n * 200 // 206)
     steps = []
     for i in index.tolist():
-        wrong = (
-            lambda k: (out[i, 0] - tone(places[: out.shape[-1]] * (200 + k) / 200))[1000:-1000].abs().max()
-        )
+        tuned = lambda k: tone(places[: out.shape[-1]] * (200 + k) / 200)
+        wrong = lambda k: (out[i, 0] - tuned(k))[1000:-1000].abs().max()
         errors = {k: wrong(k) for k in range(-6, 7)}
         steps.append(min(errors, key=errors.get))
         assert errors[steps[-1]] < 1e-3

@@ -157,7 +157,7 @@ def window_frames(m, window=None):
     return max(1, frames // m.unet.multiple) * m.unet.multiple
 
 # %% ../nbs/40_walk.ipynb #5fa897f3
-# bytes a second: samples several times over, mel, condition; about 1 MB was measured to sample or render
+# bytes a second: samples several times over, mel, condition; 1 to 1.5 MB were measured
 SECOND = 2_500_000
 
 def check_length(m, seconds, name="seconds"):

@@ -23,7 +23,7 @@ from msanii.mel import istft, magnitude, stft
 from msanii.phase import griffin_lim
 from msanii.pipeline import WEIGHTS, pretrained_vocoder
 from msanii.pop909 import Composed, Pop909, excerpt
-from msanii.score import compose, render_score
+from msanii.score import song_by_rules, render_score
 
 from about import about, arguments, head, row
 
@@ -55,7 +55,7 @@ def songs_played(args):
 
 
 def drums(seed, seconds):
-    score = compose(seed, 60.0)
+    score = song_by_rules(seed, 60.0)
     score.instruments = [i for i in score.instruments if i.is_drum]
     return played(score, seconds)
 
@@ -64,7 +64,7 @@ def material(args):
     "{name: list of waveforms}"
     piano, others = songs_played(args)
     for seed in range(90_001, 90_007):
-        others.append(played(change_programs(compose(seed, 60.0), seed), args.seconds))
+        others.append(played(change_programs(song_by_rules(seed, 60.0), seed), args.seconds))
     n = round(args.seconds * RATE)
     octaves = 8 * torch.arange(n) / RATE / args.seconds
     sweep = 0.5 * torch.sin(2 * math.pi * 50 * (2 ** octaves - 1) / (8 * math.log(2)) * args.seconds)

@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .audio import SAMPLE_RATE, InputError
-from .score import NAMES, compose, load_score, notes, render_score
+from .score import NAMES, song_by_rules, load_score, notes, render_score
 
 # %% ../nbs/21_pop909.ipynb #e1168619
 class Span(NamedTuple):
@@ -101,7 +101,8 @@ def _annotations(score):
 
 # %% ../nbs/21_pop909.ipynb #baa118a0
 class Composed(_Songs):
-    "`n` songs of `seconds` each, made up by `compose`: nothing need be downloaded. It is used like `Pop909`."
+    """`n` songs of `seconds` each, made up by `song_by_rules`: nothing need be downloaded. It is used like
+    `Pop909`."""
     def __init__(self, n=909, seconds=60.0, seed=0):
         if n < 1:
             raise InputError(f"n is {n}: give 1 song or more.")
@@ -110,7 +111,7 @@ class Composed(_Songs):
 
     def __getitem__(self, number):
         self._check(number)
-        score, file = compose((self.seed, number), self.seconds), io.BytesIO()
+        score, file = song_by_rules((self.seed, number), self.seconds), io.BytesIO()
         score.write(file)
         return Song(number, file.getvalue(), *_annotations(score))
 

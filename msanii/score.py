@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOWEST', 'KEYS', 'ROLES', 'TRACKS', 'load_score', 'find_soundfont', 'find_fluidsynth', 'render_score', 'notes',
-           'piano_roll', 'roles', 'role_notes', 'role_roll', 'compose']
+           'piano_roll', 'roles', 'role_notes', 'role_roll', 'song_by_rules']
 
 # %% ../nbs/20_score.ipynb #efcb45f3
 import contextlib, ctypes, io, math, os
@@ -454,7 +454,7 @@ def _write_bar(score, rng, parts, bar, beat, chorus, seconds):
                 score.instruments[track].notes.append(pretty_midi.Note(velocity, pitch, start, end))
 
 # %% ../nbs/20_score.ipynb #ddda36f1
-def compose(seed=0, seconds=30.0, tempo=None, key=None):
+def song_by_rules(seed=0, seconds=30.0, tempo=None, key=None):
     """Make up a song of `seconds`: a PrettyMIDI with the tracks MELODY, CHORDS, BASS and DRUMS, in verses and
     choruses.
 

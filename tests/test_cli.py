@@ -17,7 +17,7 @@ import soundfile as sf
 from msanii.app import NEEDS, command_parser, commands, examples, main
 from msanii.tasks import sha256
 from msanii.pipeline import Msanii
-from msanii.score import compose
+from msanii.score import song_by_rules
 
 RATE = 44100
 HERE = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def sounds(folder):
 
 
 def scores(folder):
-    for name in ("a", "b"): compose(1, seconds=1).write(str(folder / f"{name}.mid"))
+    for name in ("a", "b"): song_by_rules(1, seconds=1).write(str(folder / f"{name}.mid"))
     pretty_midi.PrettyMIDI().write(str(folder / "quiet.mid"))
     drums = pretty_midi.PrettyMIDI()
     drums.instruments.append(pretty_midi.Instrument(0, is_drum=True))

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 from msanii.app import main
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
-from msanii.score import compose, render_score
+from msanii.score import song_by_rules, render_score
 from msanii.long import familiar_gain, rms, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
@@ -217,14 +217,14 @@ def files(model, tmp_path_factory):
     """A composed piano song, the same as an mp3 of half the rate and as a mono wav, a drum loop, its score;
     and a model's folder."""
     folder = tmp_path_factory.mktemp("files")
-    score = compose(3, 3.0)
+    score = song_by_rules(3, 3.0)
     for instrument in score.instruments: instrument.program = 0
     score.write(str(folder / "song.mid"))
     whole = render_score(score)[:, :round(2.5 * RATE)]
     save_audio(folder / "piano.wav", whole)
     save_audio(folder / "half.mp3", torch.nn.functional.avg_pool1d(whole, 2), 22_050)
     save_audio(folder / "mono.wav", whole.mean(0, keepdim=True))
-    drums = compose(4, 4.0)
+    drums = song_by_rules(4, 4.0)
     drums.instruments = [i for i in drums.instruments if i.is_drum]
     save_audio(folder / "drums.wav", render_score(drums)[:, :2 * RATE])
     model.save_pretrained(folder / "model")

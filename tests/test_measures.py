@@ -13,14 +13,14 @@ import msanii.measures
 from msanii.audio import SAMPLE_RATE, InputError
 from msanii.measures import (analyse, continuity, edit_continuity, loudness, music, pulse, reconstruction,
                              score_agreement)
-from msanii.score import compose, render_score
+from msanii.score import song_by_rules, render_score
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def song():
-    return render_score(compose(4, 14.0, tempo=112, key="G:maj"))[:, :13 * SAMPLE_RATE]
+    return render_score(song_by_rules(4, 14.0, tempo=112, key="G:maj"))[:, :13 * SAMPLE_RATE]
 
 
 def noise(seconds=3.0):
@@ -58,7 +58,7 @@ def test_bad_waveforms(kind):
     waveform, message = BAD[kind]
     with pytest.raises(InputError, match=message): music(waveform)
     with pytest.raises(InputError): continuity(waveform, 5)
-    with pytest.raises(InputError): score_agreement(waveform, compose(0, 4.0))
+    with pytest.raises(InputError): score_agreement(waveform, song_by_rules(0, 4.0))
 
 
 def test_pairs_that_are_none():

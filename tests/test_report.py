@@ -9,7 +9,7 @@ from msanii.app import evaluate
 from msanii.audio import SAMPLE_RATE, InputError, save_audio
 from msanii.distances import FAMILIES
 from msanii.report import evaluate_folders
-from msanii.score import compose, render_score
+from msanii.score import song_by_rules, render_score
 
 torch.set_num_threads(1)
 
@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 def folders(tmp_path_factory):
     "b: four parts of a song; a: the same at half the level."
     top = tmp_path_factory.mktemp("music")
-    song = render_score(compose(4, 14.0, tempo=112, key="G:maj"))
+    song = render_score(song_by_rules(4, 14.0, tempo=112, key="G:maj"))
     for i in range(4):
         part = song[:, i * 3 * SAMPLE_RATE:(i * 3 + 3) * SAMPLE_RATE]
         save_audio(top / "b" / f"{i}.flac", part.clamp(-1, 1))

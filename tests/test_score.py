@@ -8,7 +8,7 @@ import torch
 
 from msanii import score as S
 from msanii.audio import InputError
-from msanii.score import compose, find_soundfont, load_score, notes, piano_roll, render_score
+from msanii.score import song_by_rules, find_soundfont, load_score, notes, piano_roll, render_score
 
 
 def make(*instruments):
@@ -31,13 +31,13 @@ def midi_bytes(score):
 
 def test_truncated_midi_is_named(tmp_path):
     path = tmp_path / "cut.mid"
-    path.write_bytes(midi_bytes(compose(seconds=4))[:300])
+    path.write_bytes(midi_bytes(song_by_rules(seconds=4))[:300])
     with pytest.raises(InputError, match="cut.mid"):
         load_score(path)
 
 
 def test_randomly_damaged_midi_loads_or_raises_inputerror():
-    whole, rng, refused = midi_bytes(compose(seconds=4)), random.Random(0), 0
+    whole, rng, refused = midi_bytes(song_by_rules(seconds=4)), random.Random(0), 0
     for _ in range(60):
         data = bytearray(whole)
         for _ in range(rng.randint(1, 8)):
@@ -90,7 +90,7 @@ def test_named_soundfont_is_missing_or_no_soundfont(tmp_path, monkeypatch):
             find_soundfont(path)
     monkeypatch.setenv("SOUNDFONT", str(fake))
     with pytest.raises(InputError, match="piano.sf2 .from SOUNDFONT"):
-        render_score(compose(seconds=1))
+        render_score(song_by_rules(seconds=1))
 
 
 def test_order_of_soundfonts(tmp_path, monkeypatch):
@@ -106,7 +106,7 @@ def test_order_of_soundfonts(tmp_path, monkeypatch):
     assert find_soundfont().name == "b.sf2"
     assert find_soundfont(tmp_path / "a.sf2").name == "a.sf2"
     with pytest.raises(InputError, match="a.sf2"):  # the head of a SoundFont, and nothing behind it
-        render_score(compose(seconds=1), soundfont=tmp_path / "a.sf2")
+        render_score(song_by_rules(seconds=1), soundfont=tmp_path / "a.sf2")
 
 
 def test_no_soundfont_anywhere(tmp_path, monkeypatch):
@@ -121,14 +121,14 @@ def test_no_soundfont_anywhere(tmp_path, monkeypatch):
 def test_fluidsynth_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "fluidsynth", None)  # importing it raises ImportError
     with pytest.raises(InputError, match="libfluidsynth3"):
-        render_score(compose(seconds=1))
-    assert len(notes(compose(seconds=1))) > 0  # what needs no synthesizer works
+        render_score(song_by_rules(seconds=1))
+    assert len(notes(song_by_rules(seconds=1))) > 0  # what needs no synthesizer works
 
 
 # Playing
 
 def test_rendering_is_the_same_to_the_bit():
-    score = compose(seed=2, seconds=3)
+    score = song_by_rules(seed=2, seconds=3)
     first = render_score(score)
     ctypes.CDLL(None).rand()  # FluidSynth's dither would take its noise from here
     assert torch.equal(render_score(score), first)
@@ -209,7 +209,7 @@ def test_pedal():
 
 
 def test_roll_of_a_window_is_the_window_of_the_roll():
-    table = notes(compose(seed=1, seconds=20))
+    table = notes(song_by_rules(seed=1, seconds=20))
     whole = piano_roll(table, frames=900)
     for start, frames in ((0, 900), (100, 50), (700, 200), (850, 100)):
         part = piano_roll(table, frames, start=start)
@@ -233,12 +233,12 @@ def test_roll_values():
 
 def test_compose():
     for seed, seconds in ((0, 0.5), (1, 5), (2, 33.3), ((3, 4), 60)):
-        song = compose(seed, seconds)
+        song = song_by_rules(seed, seconds)
         assert [i.name for i in song.instruments] == ["MELODY", "CHORDS", "BASS", "DRUMS"]
         assert song.get_end_time() <= seconds + 1e-6
-        assert midi_bytes(song) == midi_bytes(compose(seed, seconds))
-    assert midi_bytes(compose(0)) != midi_bytes(compose(1))
-    assert compose(0, 20, tempo=100).get_tempo_changes()[1][0] == pytest.approx(100)
+        assert midi_bytes(song) == midi_bytes(song_by_rules(seed, seconds))
+    assert midi_bytes(song_by_rules(0)) != midi_bytes(song_by_rules(1))
+    assert song_by_rules(0, 20, tempo=100).get_tempo_changes()[1][0] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("wrong", [
@@ -246,10 +246,10 @@ def test_compose():
     dict(seed=-1), dict(seed="x")])
 def test_compose_refuses(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        compose(**wrong)
+        song_by_rules(**wrong)
 
 
 def test_composed_songs_do_not_clip():
     for seed in range(3):
-        peak = render_score(compose(seed, 15)).abs().max()
+        peak = render_score(song_by_rules(seed, 15)).abs().max()
         assert 0.1 < peak < 1

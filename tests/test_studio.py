@@ -19,7 +19,7 @@ import torch
 
 from msanii.app import commands, main
 from msanii.audio import InputError, load_audio, save_audio
-from msanii.score import compose
+from msanii.score import song_by_rules
 from msanii.studio import Studio, again, examples, records, serve
 from msanii.tasks import TASKS, perform, sha256, tasks
 
@@ -30,7 +30,7 @@ def songs(folder, seconds=1.5):
     for name, hertz in (("a.wav", 220.0), ("b.wav", 330.0)):
         turns = hertz * t * torch.tensor([[1.0], [1.01]])
         save_audio(folder / name, 0.2 * torch.sin(2 * torch.pi * turns))
-    compose(1, seconds=1).write(str(folder / "c.mid"))
+    song_by_rules(1, seconds=1).write(str(folder / "c.mid"))
     return folder
 
 

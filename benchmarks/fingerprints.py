@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from msanii import Msanii
-from msanii.score import compose, render_score
+from msanii.score import song_by_rules, render_score
 
 from about import about, arguments
 
@@ -32,11 +32,11 @@ RECIPES = dict(
 def sounds(m, score):
     "(name, waveform) of each task that starts from noise."
     how = dict(steps=3, seed=5, progress=False)
-    yield "sample", m.sample(3, batch=2, **how)
-    yield "sample, ddpm", m.sample(3, sampler="ddpm", **how)
-    yield "sample, dpm", m.sample(3, sampler="dpm", **how)
-    yield "sample, longer than a window", m.sample(15, **how)
-    yield "sample, small windows", m.sample(6, window=2, **how)
+    yield "sample", m.sample(3, batch=2, via="noise", **how)
+    yield "sample, ddpm", m.sample(3, sampler="ddpm", via="noise", **how)
+    yield "sample, dpm", m.sample(3, sampler="dpm", via="noise", **how)
+    yield "sample, longer than a window", m.sample(15, via="noise", **how)
+    yield "sample, small windows", m.sample(6, window=2, via="noise", **how)
     yield "render", m.render(score, **how)
     yield "render, guidance 2", m.render(score, guidance=2.0, **how)
     yield "render, small windows", m.render(score, window=2, **how)
@@ -96,9 +96,9 @@ def keep(folder, name, x, before, changed):
 
 def everything():
     "(name, numbers) of all tasks."
-    m, score = Msanii.from_pretrained(device="cpu"), compose(1, seconds=6)
+    m, score = Msanii.from_pretrained(device="cpu"), song_by_rules(1, seconds=6)
     song = render_score(score, tail=0)[:, : 6 * 44100]
-    other = render_score(compose(2, seconds=7), tail=0)[:, : 7 * 44100]
+    other = render_score(song_by_rules(2, seconds=7), tail=0)[:, : 7 * 44100]
     with tempfile.TemporaryDirectory() as top:
         yield from chain(sounds(m, score), edits(m, score, song, other), learned(Path(top)))
 

@@ -51,10 +51,13 @@ def make(task, seconds):
     score.instruments.append(pretty_midi.Instrument(0))
     notes = [pretty_midi.Note(80, 48 + k % 24, k / 2, k / 2 + 0.4) for k in range(2 * seconds)]
     score.instruments[0].notes.extend(notes)
-    tasks = {"sample": lambda: m.sample(seconds, **how), "render": lambda: m.render(score, **how),
-             "style transfer": lambda: m.style_transfer(noise, 0.3, **how),
-             "inpaint": lambda: m.inpaint(noise, [(1, 2)], **how),
-             "outpaint": lambda: m.outpaint(noise, 2, **how)}
+    tasks = {
+        "sample": lambda: m.sample(seconds, via="noise", **how),
+        "render": lambda: m.render(score, **how),
+        "style transfer": lambda: m.style_transfer(noise, 0.3, **how),
+        "inpaint": lambda: m.inpaint(noise, [(1, 2)], **how),
+        "outpaint": lambda: m.outpaint(noise, 2, **how),
+    }
     tasks[task]()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 

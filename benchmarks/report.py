@@ -68,7 +68,7 @@ def makers(m, seconds, steps):
              "griffin-lim": lambda i, score, x: plain_inverse(m, x),
              "noise": lambda i, score, x: noise(x, i),
              "scrambled": lambda i, score, x: scrambled(x, i),
-             "sample": lambda i, score, x: m.sample(seconds, seed=i, **how)[0]}
+             "sample": lambda i, score, x: m.sample(seconds, seed=i, via="noise", **how)[0]}
     if "score" in m.condition: found["render"] = lambda i, score, x: m.render(score, seed=i, **how)
     found["style transfer"] = lambda i, score, x: m.style_transfer(x, strength=0.5, seed=i, **how)
     if seconds >= 9: found["inpaint"] = lambda i, score, x: m.inpaint(x, spans=span, seed=i, **how)

@@ -57,7 +57,7 @@ def main(frames, repeats):
     one_pass(unet, frames, repeats, device)
     m = Msanii(unet, Vocoder(), settings=Settings(steps=2, iterations=32)).to(device)
     start = time.perf_counter()
-    waveform = m.sample((frames - 1) * 1024 / 44100, progress=False)
+    waveform = m.sample((frames - 1) * 1024 / 44100, via="noise", progress=False)
     total = time.perf_counter() - start
     print(f"\nFrom noise to {tuple(waveform.shape)} with 2 steps and 32 iterations of Griffin-Lim: "
           f"{total:.1f} s; peak memory of the process {memory():.2f} GB.")

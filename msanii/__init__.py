@@ -11,7 +11,7 @@ from .mel import MelTransform
 from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
-import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render
+import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render, msanii.compose
 import msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f

@@ -23,6 +23,7 @@ from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save
 
 from .audio import InputError, replacing
+from .bits import BitUNet
 from .condition import SCORE_AND_CONTEXT, Condition
 from .diffusion import Schedule
 from .mel import MelTransform
@@ -57,6 +58,12 @@ class Part(NamedTuple):
 PARTS = {
     "unet": Part(UNet, "sample, render and every edit", "`msanii train unet --out FOLDER` makes one"),
     "vocoder": Part(build_vocoder, "all that becomes sound", "`msanii train vocoder --out FOLDER` makes one"),
+    "planner": Part(
+        BitUNet, "compose, and sample by a score,", "`msanii train planner --out FOLDER` makes one"
+    ),
+    "composer": Part(
+        BitUNet, "compose, and sample by a score,", "`msanii train composer --out FOLDER` makes one"
+    ),
     "mel": Part(
         MelTransform,
         "all that comes from sound or becomes sound",
@@ -216,7 +223,7 @@ def save_pretrained(self: Msanii, folder, half=False):
 def save_part(folder,         # of a model, made if need be; the other parts in it stay
               name,           # of the part: one of `PARTS`
               network,        # the part itself
-              mel,            # the mel transform that it was trained with
+              mel=None,       # the mel transform that it was trained with, if it hears sound
               settings=None,  # names and values for the model's `Settings`
               half=False,     # in 16 bits
               condition=None, # the `Condition` of a U-Net
@@ -226,9 +233,11 @@ def save_part(folder,         # of a model, made if need be; the other parts in 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = read_config(folder) if (folder / "config.json").exists() else dict(format=FORMAT, settings={})
-    if set(PARTS) - {name, "mel"} & set(config): _check_same_mel(folder, config, mel)
-    for part, module in ((name, network), ("mel", mel)): _write_weights(folder, part, module, half)
-    new = {"mel": part_settings(mel), name: part_settings(network)}
+    others = set(PARTS) - {name, "mel", "planner", "composer"}
+    if mel is not None and others & set(config): _check_same_mel(folder, config, mel)
+    written = {name: network} if mel is None else {name: network, "mel": mel}
+    for part, module in written.items(): _write_weights(folder, part, module, half)
+    new = {part: part_settings(module) for part, module in written.items()}
     if condition is not None: new["condition"] = condition.settings()
     _write_config(folder, {**config, **new, "settings": {**config["settings"], **(settings or {})}})
     return folder

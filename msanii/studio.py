@@ -30,7 +30,7 @@ from msanii.audio import (
 )
 from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
-from .score import compose, load_score, render_score
+from .score import song_by_rules, load_score, render_score
 from .tasks import TASKS, ScoreFile, Spans, load_sound, perform, sha256, tasks, typed
 
 # %% ../nbs/73_studio.ipynb #a44b2762
@@ -320,7 +320,7 @@ def examples(folder):
     """Two short composed pieces in a folder: one as a score, both as sound, if FluidSynth is there to play
     them."""
     for name, seed in (("example", 1), ("second example", 2)):
-        score = compose(seed, seconds=6)
+        score = song_by_rules(seed, seconds=6)
         if seed == 1: score.write(str(Path(folder) / f"{name}.mid"))
         try: save_audio(Path(folder) / f"{name}.flac", render_score(score, tail=0))
         except InputError: pass

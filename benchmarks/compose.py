@@ -6,7 +6,7 @@ Each row is the mean over the pieces, with the 95% interval of a bootstrap. SC: 
 of 24 scales. H4: entropy of the pitch classes of four bars, bits. GC, GS: grooves of neighbouring bars and of
 all pairs: 1 less the share of sixteenths in which only one of them has an onset. TWIN: bars with a near copy
 elsewhere (Jaccard index of their strokes above 0.7). chord: share of the notes' time in the chord. Memory:
-for phrases of four bars, the greatest Jaccard index with a phrase of the training songs in any transposition."""
+for phrases of four bars, the greatest Jaccard index with a phrase of the training songs, in any key."""
 
 from dataclasses import replace
 
@@ -118,8 +118,8 @@ def phrases(sheets, semitones=0):
     for sheet in sheets:
         bars = strokes(sheet)
         for first in range(0, len(bars) - 3, 4):
-            inside = {128 * (16 * i + slot) + pitch + semitones for i in range(4) for slot, pitch in bars[first + i]
-                      if slot < 16 and 0 <= pitch + semitones < 128}
+            heard = [(16 * i + slot, pitch + semitones) for i in range(4) for slot, pitch in bars[first + i]]
+            inside = {128 * place + pitch for place, pitch in heard if place < 64 and 0 <= pitch < 128}
             if len(inside) < 8: continue
             rows += [count] * len(inside)
             columns += inside

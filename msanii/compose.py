@@ -361,7 +361,14 @@ def write_notes(m, piece, gen, steps, bar, strength=1.0, variation=0.0):
             network, denoiser, q_sample(x, ts[0], noise(x.shape, [gen], m.device), network.schedule), ts, bar
         )
         x = torch.where(keep | ~again.to(m.device), own * keep + x * ~keep, x)
-    return (x[0] > 0).cpu().numpy()
+    return _all_strike((x[0] > 0).cpu().numpy(), x[0, 0].cpu().numpy(), piece)
+
+def _all_strike(roll, x, piece):
+    "A roll (2, 264, T) in which the likeliest key sounds where a role is to strike and no key is likely."
+    onset, likely = roll[0].reshape(len(ROLES), KEYS, -1), x.reshape(len(ROLES), KEYS, -1)
+    role, at = np.nonzero(piece.struck & ~piece.kept & ~onset.any(1))
+    onset[role, likely.argmax(1)[role, at], at] = True
+    return roll
 
 # %% ../nbs/50_compose.ipynb #83e4f594
 LOUDNESS = (96, 78, 72)  # velocity of melody, bridge, piano

@@ -93,13 +93,15 @@ def _on_grid(table, times):
     return np.array(rows, dtype=int).reshape(-1, 5)
 
 # %% ../nbs/25_sheet.ipynb #460e8802
-def midi_beats(score):
-    "Beats (B, 3) of a MIDI file, as in a `Song`, by its tempo and time signatures; 4/4 where it has none."
+def midi_beats(score, more=0):
+    """Beats (B, 3) of a MIDI file, as in a `Song`, by its tempo and time signatures; 4/4 where it has none.
+
+    more: beats after the end of its last note."""
     per_beat, end = score.resolution, score.time_to_tick(score.get_end_time())
     count = max(-(-end // per_beat), 2)
-    times = np.array([score.tick_to_time(i * per_beat) for i in range(count)])
+    times = np.array([score.tick_to_time(i * per_beat) for i in range(count + more)])
     signs = [(0.0, 4, 4)] + [(s.time, s.numerator, s.denominator) for s in score.time_signature_changes]
-    strong, begins, left = np.zeros(count), np.zeros(count), 0
+    strong, begins, left = np.zeros(len(times)), np.zeros(len(times)), 0
     length = 4
     for i, time in enumerate(times):
         while len(signs) > 0 and signs[0][0] <= time + 1e-6:
@@ -130,10 +132,10 @@ def load_sheet(score):
 
     Chords are read from its text events. Drums are left out; InputError as `load_score`."""
     score = load_score(score)
-    beats = midi_beats(score)
+    beats = midi_beats(score, more=1)  # one more, to know how long the last one is
+    times, beats = sixteenth_times(beats[:, 0])[:-SIXTEENTHS], beats[:-1]
     lines, meter = bar_lines(beats)
     tonic, minor = _key_of(score)
-    times = sixteenth_times(beats[:, 0])
     return Sheet(
         _on_grid(role_notes(score), times), times, lines, meter, _chords_of(score, beats[:, 0]), tonic, minor
     )

@@ -448,7 +448,7 @@ def test_help(name, capsys):
     for example in examples(name):
         line = re.sub(r"\s+(#|>).*", "", example)
         assert line in text
-        typed = line.split()[line.split().index(name) + 1:]
+        typed = shlex.split(line)[shlex.split(line).index(name) + 1:]
         command_parser(name).parse_intermixed_args(typed)
 
 

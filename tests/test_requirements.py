@@ -76,7 +76,7 @@ def test_notebooks_install_what_is_tested_here():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
         for found in re.findall(r"pip install .*?msanii\[([\w,]+)\]", code): extras |= set(found.split(","))
-    assert extras <= {"train", "evaluate", "app", "course"}
+    assert extras <= {"train", "evaluate", "app", "course", "lyrics"}
 
 
 def test_every_requirement_has_a_lower_bound():

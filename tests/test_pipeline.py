@@ -114,12 +114,13 @@ class Hub(BaseHTTPRequestHandler):
 
     def answer(self, body):
         path = self.path.split("?")[0]
+        there = [name for name in FILES if (self.server.folder / name).exists()]
         if path.startswith("/api/models/someone/model/tree/"):
-            sizes = {name: (self.server.folder / name).stat().st_size for name in FILES}
+            sizes = {name: (self.server.folder / name).stat().st_size for name in there}
             files = [dict(type="file", path=name, size=size, oid="0" * 40) for name, size in sizes.items()]
             data = json.dumps(files).encode()
         elif path.startswith("/api/models/someone/model"):
-            files = [{"rfilename": name} for name in [*FILES, "README.md"]]
+            files = [{"rfilename": name} for name in [*there, "README.md"]]
             about = dict(id="someone/model", sha=self.commit, private=False, downloads=0, tags=[])
             data = json.dumps({**about, "siblings": files}).encode()
         elif path.startswith("/someone/model/resolve/") and (self.server.folder / Path(path).name).is_file():

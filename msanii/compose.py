@@ -575,14 +575,17 @@ def compose(
     busy = np.full(len(piece.sheet.lines) - 1, given["density"]) * (
         1 if piece.form is None else piece.form.busy
     )
-    with tqdm(total=steps * 2, desc="compose", disable=not progress, leave=False) as bar:
+    uneven = np.abs(busy - 1).max() > 0.02
+    tied = (piece.same_sixteenths != np.arange(len(piece.sheet))).any()
+    total = steps * (2 + uneven) + round(steps * variation) * tied
+    with tqdm(total=total, desc="compose", disable=not progress, leave=False) as bar:
         start = dict(
             start=plan_rows(replace(piece.sheet, chords=piece.chords or piece.sheet.chords)),
             strength=strength,
         )
         start = start if strength < 1 else {}
         p = plan_piece(self, piece, gen, steps, bar, **start)
-        if np.abs(busy - 1).max() > 0.02:
+        if uneven:
             plan_piece(self, piece, gen, steps, bar, piece.counts * busy, p, 0.9)
         roll = write_notes(self, piece, gen, steps, bar, strength, variation)
     return _finish(piece, roll, busy, words, score, old)

@@ -293,7 +293,9 @@ def plan_piece(m, piece, gen, steps, bar, busy=None, start=None, strength=1.0):
     denoiser = Known(Tied(Windowed(Denoiser(network, network.schedule, "x0", cond), PLAN_WINDOW), group),
                      (2 * rows - 1).to(m.device), keep.to(m.device))
     ts, x = timesteps(steps, strength), noise((1, 1, *rows.shape[2:]), [gen], m.device)[..., group]
-    if start is not None and ts: x = q_sample(_tensor(2 * start - 1).to(m.device), ts[0], x, network.schedule)
+    if start is not None:
+        x0 = _tensor(2 * start - 1).to(m.device)
+        x = q_sample(x0, ts[0], x, network.schedule) if ts else x0
     return _read_plan(piece, ((_walk(network, denoiser, x, ts, bar)[0, 0] + 1) / 2).cpu().numpy())
 
 def _only(sheet, kept, role):

@@ -94,7 +94,7 @@ def _note(letter, accidentals):
 def _bass(text, root):
     "The pitch class of what stands after the slash: a note, or a degree above the root; None if neither."
     if match := re.fullmatch(r"([A-G])([#b♯♭]*)", text): return _note(*match.groups())
-    if match := re.fullmatch(r"([#b♯♭]*)(\d+)", text):
+    if match := re.fullmatch(r"([#b♯♭]*)(\d{1,2})", text):
         above = _note("CDEFGAB"[(int(match[2]) - 1) % 7], match[1])
         return (root + above) % 12 if 1 <= int(match[2]) <= 13 else None
 
@@ -126,6 +126,7 @@ def parse_chords(text, meter=4):
 
     text: symbols, or a list of them; without | each fills a bar, else those between two | share a bar of
     `meter` beats. InputError, with the place, for what is no chord or does not fit into a bar."""
+    if not np.iterable(text): raise InputError(f"chords is {text!r}: give symbols, such as C G Am F")
     line = text if isinstance(text, str) else " ".join(map(str, text))
     bars = [bar.split() for bar in line.strip().strip("|").split("|")] if "|" in line else [
         [symbol] for symbol in re.split(r"[\s,;]+", line.strip(" \t\r\n,;")) if symbol]

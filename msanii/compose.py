@@ -10,6 +10,7 @@ __all__ = ['LEAN', 'FORMS', 'BUSY', 'SHEET_WINDOW', 'PLAN_WINDOW', 'LOUDNESS', '
 
 # %% ../nbs/50_compose.ipynb #b9ffe428
 import functools
+import operator
 import re
 from dataclasses import dataclass, field, replace
 
@@ -137,7 +138,7 @@ def parse_form(form, bars):
     words = re.findall(r"[^\s,;|-]+", str(form))
     if len(words) == 1 and re.fullmatch(r"(?:[A-Z]'?\d*)+", words[0]):
         words = re.findall(r"[A-Z]'?\d*", words[0])
-    parts = [re.fullmatch(r"([A-Za-zäöüß']+?)(\d*)", word) for word in words]
+    parts = [re.fullmatch(r"([A-Za-zäöüß']+?)(\d{0,4})", word) for word in words]
     if not parts or None in parts:
         raise InputError(
             f"form is {form!r}: give letters or words, such as AABA, A8 B4 A8, or verse chorus verse"
@@ -196,9 +197,11 @@ def lengthened(sheet, bars):
     more = bars - (len(sheet.lines) - 1)
     if more <= 0: return sheet
     step = SIXTEENTHS * sheet.meter
-    lines = np.append(sheet.lines, sheet.lines[-1] + step * np.arange(1, more + 1))
-    times = np.append(sheet.times, sheet.times[-1] + 15 / sheet.tempo * np.arange(1, more * step + 1))
-    chords = sheet.chords + [Chord()] * (more * sheet.meter if sheet.chords else 0)
+    end = max(sheet.lines[-2] + step, sheet.lines[-1])  # a score ends with its last note, a bar later
+    lines = np.concatenate([sheet.lines[:-1], end + step * np.arange(more + 1)])
+    new = int(lines[-1]) - len(sheet)
+    times = np.append(sheet.times, sheet.times[-1] + 15 / sheet.tempo * np.arange(1, new + 1))
+    chords = sheet.chords + [Chord()] * (new // SIXTEENTHS if sheet.chords else 0)
     return replace(sheet, lines=lines, times=times, chords=chords)
 
 @dataclass
@@ -266,8 +269,9 @@ def plan_piece(m, piece, gen, steps, bar, busy=None, start=None, strength=1.0):
         start=(distance_rows(np.arange(bars)), None), end=(distance_rows(np.arange(bars)[::-1]), None)
     )
     if piece.form is not None: given["form"] = form_rows(piece.form.letters, piece.form.begins), None
-    if piece.kept[0].any():
-        given["tune"] = 2 * tune_rows(_only(sheet, piece.kept, 0)) - 1, piece.kept[0].any() and None
+    own = np.array([piece.kept[0, a:b].all() for a, b in zip(sheet.lines, sheet.lines[1:])])
+    if (own & ~whole).any():  # a new melody is not known, and whole bars are told by their plan
+        given["tune"] = 2 * tune_rows(_only(sheet, piece.kept, 0)) - 1, own
     masks = {name: whole.copy() for name in PLAN_ROWS}
     if piece.chords: masks["chords"][:] = True
     elif not sheet.chords: masks["chords"][:] = False
@@ -432,8 +436,8 @@ def syllables(word, lang="en"):
         phones = pronouncing.phones_for_word(letters.lower().replace("’", "'"))
         if phones:
             stress = [s in "12" for s in pronouncing.stresses(phones[0])]
-            pieces = _cut(letters, len(stress), pieces)
-    return list(zip(pieces, stress)) if pieces else []
+            pieces = _cut(letters, min(len(stress), len(letters)), pieces)  # W has three
+    return [(piece, s) for piece, s in zip(pieces, stress) if piece]
 
 def _cut(letters, n, pieces):
     "A word in n pieces: as it is hyphenated, if that fits, else at its vowels."
@@ -449,11 +453,13 @@ def set_lyrics(lyrics, sheet, first=0, lang="en"):
     lines = [line for line in re.split(r"[\n/]+", str(lyrics)) if re.search(r"\w", line)]
     if not lines: raise InputError("lyrics: there are no words in it")
     placed, bar, eighths = [], first, sheet.meter * 2
+    short = np.diff(sheet.lines) < SIXTEENTHS * sheet.meter  # a pickup, or a bar that the end cuts off
     for line in lines:
         told = [(text + ("-" if i + 1 < len(parts) else ""), stressed)
                 for parts in (syllables(word, lang) for word in line.split())
                 for i, (text, stressed) in enumerate(parts)]
         bars = next((n for n in (1, 2, 4) if len(told) <= n * eighths - 2), -(-len(told) // eighths) + 1)
+        while short[bar : bar + bars].any(): bar += 1
         if bar + bars > len(sheet.lines) - 1:
             raise InputError(
                 f"lyrics: {len(lines)} lines need more than the {len(sheet.lines) - 1} bars; give more"
@@ -480,14 +486,13 @@ COMPOSE_STEPS = 40  # passes of each walk
 def _bars_of(spans, count):
     "Which bars some spans name, bool (count,): pairs of first and last, counted from 1, or '9-16'."
     chosen = np.zeros(count, bool)
-    for span in (
-        [spans] if isinstance(spans, (str, int)) or (len(spans) == 2 and np.ndim(spans) == 1) else spans
-    ):
+    listed = lambda x: np.iterable(x) and not isinstance(x, str)
+    pair = listed(spans) and len(spans) == 2 and not any(isinstance(n, str) or listed(n) for n in spans)
+    for span in spans if listed(spans) and not pair else [spans]:
         try:
-            ends = [
-                int(n) for n in (re.split(r"\s*-\s*", span) if isinstance(span, str) else np.atleast_1d(span))
-            ]
-            first, last = ends[0], ends[-1]
+            ends = re.split(r"\s*-\s*", span) if isinstance(span, str) else span if listed(span) else [span]
+            ends = [int(n) if isinstance(n, str) else operator.index(n) for n in ends]
+            first, last = ends if len(ends) == 2 else ends * 2
         except (TypeError, ValueError):
             first, last = 0, 0
         if not 1 <= first <= last <= count:
@@ -500,7 +505,7 @@ def _bars_of(spans, count):
 def _roles_of(keep, score):
     "Which roles are to be kept, bool (3,)."
     names = [role.lower() for role in ROLES]
-    asked = [str(k).lower() for k in ([keep] if isinstance(keep, str) else keep)]
+    asked = [str(k).lower() for k in (keep if np.iterable(keep) and not isinstance(keep, str) else [keep])]
     asked = [k for word in asked for k in re.split(r"[\s,]+", word) if k]
     wrong = [k for k in asked if k not in names]
     if wrong or not asked: raise InputError(f"keep is {keep!r}: give one or more of {', '.join(names)}")
@@ -560,7 +565,8 @@ def compose(
         how = {k: v for k, v in locals().items() if k not in ("self", "batch", "seed", "how")}
         return [self.compose(seed=s, **how) for s in seeds(seed, batch)]
     given = dict(chords=chords, key=key, tempo=TEMPO.check(tempo) if tempo is not None else None,
-                 meter=METER.check(meter), form=form, density=DENSITY.check(density), keep=keep, bars=bars,
+                 meter=int(METER.check(meter)), form=form, density=DENSITY.check(density), keep=keep,
+                 bars=bars,
                  strength=None if strength is None else PART.check(strength))
     seed, = seeds(seed, 1)
     seconds = None if seconds is None else SECONDS.check(seconds)
@@ -606,7 +612,7 @@ def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
     elif beats: drawn = find_key(sum(chord_rows(c)[:12] for c in beats))
     text = draw_form(count, rng) if form is None else form
     piece = Piece(blank_sheet(count, meter, tempo, *drawn), chords=beats,
-                  form=parse_form(text, count) if text and count > 1 else None)
+                  form=parse_form(text, count) if text and (count > 1 or form) else None)
     return piece, None, 1.0
 
 def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, strength):
@@ -665,6 +671,17 @@ def _sung(notes, words):
     sung = [[at, until[at], *n[2:]] for at, n in top.items() if n]
     return np.array(sorted(rest + sung), dtype=int).reshape(-1, 5)
 
+def _beside(new, kept):
+    "New notes that let the kept ones of their track sound: a file ends all notes of a key at once."
+    held, out = {}, []
+    for k in kept: held.setdefault(k.pitch, []).append(k)
+    for n in new:
+        same = held.get(n.pitch, [])
+        if any(k.start <= n.start < k.end for k in same): continue
+        n.end = min([n.end, *(k.start for k in same if k.start > n.start)])
+        out.append(n)
+    return out
+
 def _with_kept(out, piece, score, found):
     "New notes joined to the kept ones of a score, which are copied note by note."
     grid, tracks = np.arange(len(piece.sheet.times)), []
@@ -684,6 +701,7 @@ def _with_kept(out, piece, score, found):
     for new in out.instruments:
         role = ROLES.index(new.name)
         home = next((t for r, t in tracks if r == role and not t.is_drum), None)
+        if home is not None: new.notes = _beside(new.notes, home.notes)
         if home is None: tracks += [(role, new)] * bool(new.notes)
         else: home.notes = sorted(home.notes + new.notes, key=lambda n: (n.start, n.pitch))
     out.instruments = [track for _, track in tracks]

@@ -35,7 +35,8 @@ def bar_lines(beats):
     beats: (B, 3), s, 1 if strong, 1 if a bar begins, as in a `Song`. What comes before the first bar is a
     shorter one, the pickup."""
     strong, begins = np.flatnonzero(beats[:, 1]), np.flatnonzero(beats[:, 2])
-    meter = 3 if len(strong) > 2 and np.median(np.diff(strong)) == 3 else 4
+    gaps = np.diff(strong if len(strong) > 2 else np.append(strong, len(beats)))
+    meter = 3 if len(gaps) and np.median(gaps) == 3 else 4
     marks = strong if meter == 3 else begins
     lines = [0]
     for mark in [*marks.tolist(), len(beats)]:
@@ -98,7 +99,9 @@ def midi_beats(score, more=0):
 
     more: beats after the end of its last note."""
     per_beat, end = score.resolution, score.time_to_tick(score.get_end_time())
-    count = max(-(-end // per_beat), 2)
+    last = score.time_to_tick(max(n.start for i in score.instruments for n in i.notes))
+    # the sixteenth nearest to the last stroke is one of them
+    count = max(-(-end // per_beat), (last + per_beat // 8) // per_beat + 1, 2)
     times = np.array([score.tick_to_time(i * per_beat) for i in range(count + more)])
     signs = [(0.0, 4, 4)] + [(s.time, s.numerator, s.denominator) for s in score.time_signature_changes]
     strong, begins, left = np.zeros(len(times)), np.zeros(len(times)), 0
@@ -256,6 +259,8 @@ def to_midi(sheet, programs=(0, 0, 0), names=ROLES, lyrics=()):
         _put(file, _track(sheet, role, name, program))
     data = io.BytesIO()
     file.save(file=data)
+    if len(sheet) * TICKS // SIXTEENTHS >= pretty_midi.pretty_midi.MAX_TICK:
+        raise InputError(f"the piece has {len(sheet) // SIXTEENTHS} beats: more than a file can be read with")
     score = pretty_midi.PrettyMIDI(io.BytesIO(data.getvalue()), charset="utf-8")
     # those without notes are not read
     full = {instrument.name: instrument for instrument in score.instruments}

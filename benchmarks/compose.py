@@ -1,6 +1,6 @@
 """Is what is composed music? Measures of scores: composed ones beside songs, and controls beside both.
 
-    POP909=<folder or zip> python benchmarks/compose.py [--pieces 60] [--bars 64] [--songs heldout]
+    POP909=<folder or zip> python benchmarks/compose.py [--pieces 60] [--bars 64] [--songs heldout] [--speed]
 
 Each row is the mean over the pieces, with the 95% interval of a bootstrap. SC: share of the notes in the best
 of 24 scales. H4: entropy of the pitch classes of four bars, bits. GC, GS: grooves of neighbouring bars and of
@@ -8,6 +8,7 @@ all pairs: 1 less the share of sixteenths in which only one of them has an onset
 elsewhere (Jaccard index of their strokes above 0.7). chord: share of the notes' time in the chord. Memory:
 for phrases of four bars, the greatest Jaccard index with a phrase of the training songs, in any key."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -144,12 +145,27 @@ def compose(m, seed, bars, **given):
     return part(load_sheet(piece), 0, bars)
 
 
+def speed():
+    "How long a minute takes: composed, and played by the network with 20 passes."
+    m = Msanii.from_pretrained(device="cpu")
+    m.compose(10, progress=False)  # the first one pays for what is made once
+    print(about())
+    head("a minute", "seconds")
+    began = time.perf_counter()
+    score = m.compose(60, seed=1, progress=False)
+    row("composed", f"{time.perf_counter() - began:.1f}")
+    m.render(score, progress=False)
+    row("composed and played", f"{time.perf_counter() - began:.1f}")
+
+
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--pieces", type=int, default=60)
     parser.add_argument("--bars", type=int, default=64)
     parser.add_argument("--songs", default="heldout", choices=("heldout", "validation"))
+    parser.add_argument("--speed", action="store_true", help="only the seconds that a minute of music takes")
     args = parser.parse_args()
+    if args.speed: return speed()
     songs, rng = open_songs(), np.random.default_rng(0)
     m = Msanii.from_pretrained(device="cpu")
     real = [part(song_sheet(songs[n]), 0, args.bars) for n in songs.split(args.songs)[: args.pieces]]

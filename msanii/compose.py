@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAN', 'FORMS', 'BUSY', 'SHEET_WINDOW', 'PLAN_WINDOW', 'LOUDNESS', 'COMPOSE_STEPS', 'SECONDS', 'TEMPO', 'DENSITY',
-           'METER', 'PART', 'Tied', 'Struck', 'find_key', 'parse_key', 'Form', 'parse_form', 'draw_form', 'blank_sheet',
+           'METER', 'PART', 'Tied', 'Struck', 'likely_key', 'Form', 'parse_form', 'draw_form', 'blank_sheet',
            'lengthened', 'Piece', 'plan_piece', 'note_condition', 'write_notes', 'velocities', 'hear_chords',
            'syllables', 'set_lyrics']
 
@@ -48,7 +48,7 @@ from msanii.plan import (
 )
 from .pop909 import excerpt
 from .samplers import Around, Denoiser, ddim, noise, timesteps
-from .score import KEYS, LOWEST, ROLES, load_score, role_notes, roles
+from .score import KEYS, LOWEST, ROLES, SCALES, load_score, parse_key, roles
 from msanii.sheet import (
     SIXTEENTHS,
     Sheet,
@@ -94,28 +94,23 @@ class Struck(Around):
         return torch.stack([2 * p.flatten(1, 2) - 1, torch.tanh(logits[:, 1] / 2)], 1)
 
 # %% ../nbs/50_compose.ipynb #c5e7f4e4
-_SCALES = {False: (0, 2, 4, 5, 7, 9, 11), True: (0, 2, 3, 5, 7, 8, 10)}
-
-def find_key(chroma):
+def likely_key(chroma):
     "(tonic, minor) from how much each pitch class sounds, (12,): most notes in the scale, then in the triad."
     chroma = np.asarray(chroma, float) / max(np.sum(chroma), 1e-9)
     def fit(key):
         tonic, minor = key
         around = np.roll(chroma, -tonic)
         return (
-            around[list(_SCALES[minor])].sum()
+            around[list(SCALES["min" if minor else "maj"])].sum()
             + 0.2 * around[[0, 3 if minor else 4, 7]].sum()
             + 0.1 * around[0]
         )
     return max(((tonic, minor) for minor in (False, True) for tonic in range(12)), key=fit)
 
-def parse_key(key):
-    "(tonic, minor) of a key such as 'C', 'F# minor', 'Gb:maj' or 'Am'. InputError for what is none."
-    match = re.fullmatch(r"\s*([A-Ga-g])([#b♯♭]*)[\s:_-]*(major|minor|maj|min|m|M|moll|dur)?\s*", str(key))
-    if not match:
-        raise InputError(f"key is {key!r}: give a note and a mode, such as C, F# minor, Am or Gb:maj")
-    tonic = parse_chord(match[1].upper() + match[2]).root
-    return tonic, match[3] in ("minor", "min", "m", "moll") or (match[3] is None and match[1].islower())
+def _tonic(key):
+    "(tonic, minor) of a key as it is written."
+    tonic, mode = parse_key(key)
+    return tonic, mode == "min"
 
 # %% ../nbs/50_compose.ipynb #49a68e83
 FORMS = ("A", "A A", "A B", "A A B A", "intro A B A B", "intro A B A B outro",
@@ -252,7 +247,7 @@ class Piece:
         return np.where(loose, at, group)
 
 # %% ../nbs/50_compose.ipynb #4e7a927b
-def _walk(network, denoiser, x, ts, bar):
+def _walk(denoiser, x, ts, bar):
     with torch.no_grad(): return ddim(denoiser, x, ts, callback=lambda *_: bar.update())
 
 def _tensor(rows): return torch.as_tensor(np.ascontiguousarray(rows), dtype=torch.float32)[None, None]
@@ -300,7 +295,7 @@ def plan_piece(m, piece, gen, steps, bar, busy=None, start=None, strength=1.0):
     if start is not None:
         x0 = _tensor(2 * start - 1).to(m.device)
         x = q_sample(x0, ts[0], x, network.schedule) if ts else x0
-    return _read_plan(piece, ((_walk(network, denoiser, x, ts, bar)[0, 0] + 1) / 2).cpu().numpy())
+    return _read_plan(piece, ((_walk(denoiser, x, ts, bar)[0, 0] + 1) / 2).cpu().numpy())
 
 def _only(sheet, kept, role):
     "A sheet with the kept notes of one role."
@@ -358,15 +353,13 @@ def write_notes(m, piece, gen, steps, bar, strength=1.0, variation=0.0):
     denoiser = Known(Struck(Tied(told, group), piece.struck), own, keep)
     ts, eps = timesteps(steps, strength), noise(own.shape, [gen], m.device)[..., group]
     x = eps if strength == 1 else (q_sample(own, ts[0], eps, network.schedule) if ts else own)
-    x = _walk(network, denoiser, x, ts, bar)
+    x = _walk(denoiser, x, ts, bar)
     again = torch.as_tensor(group != np.arange(len(group)))
     ts = timesteps(max(round(steps * variation), 1), variation)
     if ts and again.any():
         denoiser = Known(Struck(told, piece.struck), x, keep | ~again.to(m.device))
-        x = _walk(
-            network, denoiser, q_sample(x, ts[0], noise(x.shape, [gen], m.device), network.schedule), ts, bar
-        )
-        x = torch.where(keep | ~again.to(m.device), own * keep + x * ~keep, x)
+        start = q_sample(x, ts[0], noise(x.shape, [gen], m.device), network.schedule)
+        x = _walk(denoiser, start, ts, bar)
     return _all_strike((x[0] > 0).cpu().numpy(), x[0, 0].cpu().numpy(), piece)
 
 def _all_strike(roll, x, piece):
@@ -502,7 +495,7 @@ def _bars_of(spans, count):
         chosen[first - 1 : last] = True
     return chosen
 
-def _roles_of(keep, score):
+def _roles_of(keep):
     "Which roles are to be kept, bool (3,)."
     names = [role.lower() for role in ROLES]
     asked = [str(k).lower() for k in (keep if np.iterable(keep) and not isinstance(keep, str) else [keep])]
@@ -608,8 +601,8 @@ def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
     count = _count(seconds or 190, tempo, meter)
     beats = parse_chords(chords, meter) if chords is not None else None
     if beats: beats = [beats[i % len(beats)] for i in range(count * meter)]
-    if key is not None: drawn = parse_key(key)
-    elif beats: drawn = find_key(sum(chord_rows(c)[:12] for c in beats))
+    if key is not None: drawn = _tonic(key)
+    elif beats: drawn = likely_key(sum(chord_rows(c)[:12] for c in beats))
     text = draw_form(count, rng) if form is None else form
     piece = Piece(blank_sheet(count, meter, tempo, *drawn), chords=beats,
                   form=parse_form(text, count) if text and (count > 1 or form) else None)
@@ -625,7 +618,7 @@ def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
     own = len(sheet)
     sheet = lengthened(sheet, 0 if seconds is None else _count(seconds, sheet.tempo, sheet.meter))
     kept, count = np.zeros((len(ROLES), len(sheet)), bool), len(sheet.lines) - 1
-    if keep is not None: kept[_roles_of(keep, score), :own] = True
+    if keep is not None: kept[_roles_of(keep), :own] = True
     if bars is not None:
         stays = np.repeat(~_bars_of(bars, count), np.diff(sheet.lines))
         kept |= stays & (np.arange(len(sheet)) < own)
@@ -637,11 +630,11 @@ def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
         beats = [beats[i % len(beats)] for i in range(len(sheet) // SIXTEENTHS)]
     elif not sheet.chords and keep is None: sheet = replace(sheet, chords=hear_chords(sheet))
     if key is not None:
-        tonic, minor = parse_key(key)
+        tonic, minor = _tonic(key)
     elif score.key_signature_changes:
         tonic, minor = sheet.tonic, sheet.minor
     else:
-        tonic, minor = find_key(
+        tonic, minor = likely_key(
             np.bincount(sheet.notes[:, 2] % 12, sheet.notes[:, 1] - sheet.notes[:, 0], 12)
         )
     sheet = replace(sheet, tonic=tonic, minor=minor)

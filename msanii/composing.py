@@ -214,26 +214,24 @@ class ScoreRecipe(Recipe):
     shown: dict = field(default_factory=dict)  # how often each field is shown; SHOWN where not named
 
 _NETWORK = dict(blocks=1, expansion=2, join=True)
+_LONG = dict(lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=100, ema=0.999, ema_every=1, ema_start=500,
+             log_every=50, validate_every=500, save_every=500)
+_SHORT = dict(steps=120, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0.9, ema_every=5,
+              ema_start=60, validate_every=60)
 RECIPES |= {
     "planner": {
         "shipped": ScoreRecipe(
             dict(width=192, levels=4, attention=4, trust=0.6, sharpness=1.2, **_NETWORK),
-            steps=10000, batch=8, frames=96, lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=100, ema=0.999,
-            ema_every=1, ema_start=500, log_every=50, validate_every=500, save_every=500),
+            steps=10000, batch=8, frames=96, **_LONG),
         "small": ScoreRecipe(
-            dict(width=96, levels=3, attention=3, **_NETWORK),
-            steps=120, batch=8, frames=32, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0.9,
-            ema_every=5, ema_start=60, validate_every=60),
+            dict(width=96, levels=3, attention=3, **_NETWORK), batch=8, frames=32, **_SHORT),
     },
     "composer": {
         "shipped": ScoreRecipe(
             dict(width=256, levels=5, attention=3, trust=0.8, **_NETWORK),
-            steps=9000, batch=3, frames=384, lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=100, ema=0.999,
-            ema_every=1, ema_start=500, log_every=50, validate_every=500, save_every=500),
+            steps=9000, batch=3, frames=384, **_LONG),
         "small": ScoreRecipe(
-            dict(width=96, levels=4, attention=2, **_NETWORK),
-            steps=120, batch=4, frames=128, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0.9,
-            ema_every=5, ema_start=60, validate_every=60),
+            dict(width=96, levels=4, attention=2, **_NETWORK), batch=4, frames=128, **_SHORT),
     },
 }
 

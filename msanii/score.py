@@ -7,7 +7,7 @@ __all__ = ['LOWEST', 'KEYS', 'ROLES', 'TRACKS', 'load_score', 'find_soundfont', 
            'piano_roll', 'roles', 'role_notes', 'role_roll', 'song_by_rules']
 
 # %% ../nbs/20_score.ipynb #efcb45f3
-import contextlib, ctypes, io, math, os
+import contextlib, ctypes, io, math, os, re
 from pathlib import Path
 
 import numpy as np
@@ -398,13 +398,18 @@ def _bar(tonic, mode, bar, root, melody, chorus, last):
     return tune, _chord_bar(chord, chorus), basses, _drum_bar(bar % 4 == 0, chorus)
 
 # %% ../nbs/20_score.ipynb #7a9280f7
-def _parse_key(key):
-    "(pitch class of the tonic, mode) of a key such as 'Gb:maj' or 'F#:min'."
-    name, _, mode = str(key).partition(":")
-    naturals = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-    if name[:1] not in naturals or name[1:] not in ("", "#", "b") or mode not in SCALES:
-        raise InputError(f"key is {key!r}: give a note and a mode, such as 'C:maj', 'Gb:maj' or 'F#:min'.")
-    return (naturals[name[0]] + {"": 0, "#": 1, "b": -1}[name[1:]]) % 12, mode
+KEY = re.compile(r"\s*([A-Ga-g])([#b♯♭]*)[\s:_-]*(major|minor|maj|min|dur|moll|M|m|)\s*")
+
+def parse_key(key):
+    "(pitch class of the tonic, 'maj' or 'min') of a key such as 'Gb:maj', 'F# minor', 'C' or 'Am'."
+    match = KEY.fullmatch(str(key))
+    if match is None:
+        raise InputError(f"key is {key!r}: give a note and a mode, such as C, F# minor, Am or Gb:maj.")
+    letter, signs, mode = match.groups()
+    natural = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[letter.upper()]
+    minor = mode in ("minor", "min", "moll", "m") or not mode and letter.islower()
+    raised = sum(signs.count(s) for s in "#♯") - sum(signs.count(s) for s in "b♭")
+    return (natural + raised) % 12, "min" if minor else "maj"
 
 # %% ../nbs/20_score.ipynb #672a2e7f
 TRACKS = ("MELODY", "CHORDS", "BASS", "DRUMS")
@@ -440,7 +445,7 @@ def _draw(seed, seconds, tempo, key):
     programs = [int(rng.choice(choice)) for choice in ((0, 11, 24, 73), (0, 4, 25, 48), (32, 33, 35), (0,))]
     if tempo is None:  # whole bars, where there is room for a few
         tempo = drawn if seconds < 8 else 240 * round(seconds * drawn / 240) / seconds
-    return rng, *(_parse_key(key) if key else (tonic, mode)), tempo, programs
+    return rng, *(parse_key(key) if key else (tonic, mode)), tempo, programs
 
 # %% ../nbs/20_score.ipynb #ccea2e75
 def _write_bar(score, rng, parts, bar, beat, chorus, seconds):

@@ -8,7 +8,7 @@ import torch
 
 from msanii import score as S
 from msanii.audio import InputError
-from msanii.score import song_by_rules, find_soundfont, load_score, notes, piano_roll, render_score
+from msanii.score import song_by_rules, find_soundfont, load_score, notes, parse_key, piano_roll, render_score
 
 
 def make(*instruments):
@@ -242,11 +242,16 @@ def test_compose():
 
 
 @pytest.mark.parametrize("wrong", [
-    dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C"),
+    dict(seconds=0), dict(seconds=math.nan), dict(tempo=0), dict(key="H:maj"), dict(key="C sharp"),
     dict(seed=-1), dict(seed="x")])
 def test_compose_refuses(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         song_by_rules(**wrong)
+
+
+@pytest.mark.parametrize("key, tonic", [("C", (0, "maj")), ("F# minor", (6, "min")), ("Gb:maj", (6, "maj")),
+                                        ("am", (9, "min")), ("Bbm", (10, "min")), ("e", (4, "min"))])
+def test_keys_as_people_write_them(key, tonic): assert parse_key(key) == tonic
 
 
 def test_composed_songs_do_not_clip():

@@ -4,12 +4,15 @@
                                                        [--steps N] [--kinds sample ...] [--out report]
 
 Prints a table (markdown) for the README and the model card. The songs are those of POP909 if the variable
-POP909 names it, and composed ones otherwise; from each, `--seconds` from `--start` on are rendered. Sounds,
-per-file results and the pages of `evaluate_folders` are kept under --out, and a second call with the same
-weights, code and settings takes up what is there."""
+POP909 names it, and composed ones otherwise; from each, `--seconds` from `--start` on are rendered. Pieces
+that the model composes, from nothing and over chords, last twice `--start` longer, and their middle is heard:
+played by FluidSynth, as the songs are, and by the network. Sounds, per-file results and the pages of
+`evaluate_folders` are kept under --out, and a second call with the same weights, code and settings takes up
+what is there."""
 import math
 from pathlib import Path
 
+import pretty_midi
 import torch
 
 from msanii import Msanii
@@ -22,6 +25,7 @@ from msanii.report import evaluate_folders, interval_text
 from msanii.score import render_score
 
 from about import about, arguments, head, key, row
+from compose import CHORDS
 
 
 def numbers(text):
@@ -31,10 +35,14 @@ def numbers(text):
 
 def real(songs, number, start, seconds):
     "Score and sound of an excerpt."
-    score, n = excerpt(songs[number].score, start, seconds), round(seconds * SAMPLE_RATE)
-    played = render_score(score)[:, :n]
-    waveform = torch.nn.functional.pad(played, (0, n - played.shape[1]))
-    return score, waveform / waveform.abs().max().clamp(min=1)
+    score = excerpt(songs[number].score, start, seconds)
+    return score, fluidsynth(score, seconds)
+
+
+def fluidsynth(score, seconds):
+    "A score as FluidSynth plays it, (2, n)."
+    x = fit(render_score(score), round(seconds * SAMPLE_RATE))
+    return x / x.abs().max().clamp(min=1)
 
 
 def keep(path, make):
@@ -61,18 +69,37 @@ def scrambled(x, seed):
     return torch.cat([pieces[i] for i in order], dim=1)
 
 
-def makers(m, seconds, steps):
+def makers(m, seconds, steps, start, top):
     "{kind of sound: function of (number, score, real)}, of the tasks that this model has; what is inpainted."
     span, how = [(seconds / 3, 2 * seconds / 3)], dict(steps=steps, progress=False)
     found = {"reconstruct": lambda i, score, x: m.reconstruct(x, seed=i),
              "griffin-lim": lambda i, score, x: plain_inverse(m, x),
              "noise": lambda i, score, x: noise(x, i),
              "scrambled": lambda i, score, x: scrambled(x, i),
-             "sample": lambda i, score, x: m.sample(seconds, seed=i, via="noise", **how)[0]}
+             "sample via noise": lambda i, score, x: m.sample(seconds, seed=i, via="noise", **how)[0]}
+    if m.best_way == "score": found |= composers(m, seconds, start, top, how)
     if "score" in m.condition: found["render"] = lambda i, score, x: m.render(score, seed=i, **how)
     found["style transfer"] = lambda i, score, x: m.style_transfer(x, strength=0.5, seed=i, **how)
     if seconds >= 9: found["inpaint"] = lambda i, score, x: m.inpaint(x, spans=span, seed=i, **how)
     return found, span
+
+
+def composers(m, seconds, start, top, how):
+    "The kinds of sound whose score is composed, each played by FluidSynth and by the network."
+    def written(i, name, chords):  # a piece is composed once and played twice
+        path = top / "scores" / name / f"{i:03d}.mid"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            m.compose(2 * start + seconds, seed=i, chords=chords, progress=False).write(str(path))
+        return excerpt(pretty_midi.PrettyMIDI(str(path)), start, seconds)
+    nothing = lambda i: written(i, "composed", None)
+    chords = lambda i: written(i, "chords", CHORDS[i % len(CHORDS)])
+    return {
+        "composed + FluidSynth": lambda i, score, x: fluidsynth(nothing(i), seconds),
+        "composed + network": lambda i, score, x: m.render(nothing(i), seed=i, **how),
+        "chords + FluidSynth": lambda i, score, x: fluidsynth(chords(i), seconds),
+        "chords + network": lambda i, score, x: m.render(chords(i), seed=i, **how),
+    }
 
 
 def fit(x, n):
@@ -109,9 +136,13 @@ def one_song(number, score, real, kinds, top, agreement):
 
     Yields (kind, waveform)."""
     for kind, make in {"real": None, **kinds}.items():
-        name = f"seed-{number:03d}" if kind == "sample" else f"{number:03d}"  # a sample belongs to no song
+        alone = kind.startswith(("sample", "composed", "chords"))  # it belongs to no song
+        name = f"seed-{number:03d}" if alone else f"{number:03d}"
         new = lambda: fit(make(number, score, real), real.shape[1])
-        y = real if make is None else keep(top / kind / f"{name}.flac", new)
+        try: y = real if make is None else keep(top / kind / f"{name}.flac", new)
+        except InputError as error:  # a rest of so many seconds, for instance
+            print(f"{kind} of seed {number} is left out: {error}")
+            continue
         if kind in ("real", "reconstruct", "griffin-lim", "noise", "render"):
             try: agreement.setdefault(kind, []).append(score_agreement(y, score, real))
             except InputError as error: print(f"{kind} of song {number} is left out: {error}")
@@ -132,6 +163,20 @@ def all_songs(songs, wanted, kinds, span, top, args):
             if kind in ("real", "inpaint") and args.seconds >= 9:
                 seams.setdefault(kind, []).append(edit_continuity(y, span))
     return truth, agreement, seams
+
+
+def print_aims(halves, reports):
+    "What from nothing is to come near to real songs: two distances and two measures, a row for each kind."
+    print("\n**In short: Fréchet distance from the real set (a star: told apart), and means**\n")
+    head("", "harmony", "rhythm", "key clarity", "pulse clarity")
+    def cells(found, music):
+        far = [found[f]["frechet"] if found else None for f in ("harmony", "rhythm")]
+        return (*("" if d is None else f"{d['value']:.3g}{'*' * d['apart']}" for d in far),
+                *(interval_text(music[name]) for name in ("key_clarity", "pulse_clarity")))
+    first = next(iter(reports.values()))
+    row("real, odd against even", *cells(halves, first["music"]["b"]))
+    for kind, r in reports.items(): row(kind, *cells(r["distribution"], r["music"]["a"]))
+    row("aim for what is composed", "≤ 15", "≤ 5", "≥ 0.82", "≥ 0.50")
 
 
 def print_distances(halves, reports):
@@ -174,19 +219,20 @@ def folders(a, b, page, args):
 def main(args):
     songs = open_songs()
     wanted, m = chosen(songs, args), Msanii.from_pretrained(args.model)
-    kinds, span = makers(m, args.seconds, args.steps)
-    if unknown := ", ".join(sorted(set(args.kinds or kinds) - set(kinds))):
-        raise InputError(f"--kinds: there is no {unknown}; this model has {', '.join(kinds)}")
-    kinds = {kind: make for kind, make in kinds.items() if kind in (args.kinds or kinds)}
     weights, steps = m.fingerprint(), args.steps or m.settings.steps
     depends = dict(weights=weights, songs=songs.name, seconds=args.seconds, start=args.start, steps=steps)
     top = Path(args.out) / key(__file__, **depends)
+    kinds, span = makers(m, args.seconds, args.steps, args.start, top)
+    if unknown := ", ".join(sorted(set(args.kinds or kinds) - set(kinds))):
+        raise InputError(f"--kinds: there is no {unknown}; this model has {', '.join(kinds)}")
+    kinds = {kind: make for kind, make in kinds.items() if kind in (args.kinds or kinds)}
     truth, agreement, seams = all_songs(songs, wanted, kinds, span, top, args)
     reports = {kind: folders(top / kind, top / "real", kind, args) for kind in kinds}
     halves = evaluate_halves(top, wanted, args)
     print(about(f"weights {weights[:12]}", songs.name, f"songs {wanted[0]} to {wanted[-1]} ({len(wanted)})",
                 f"{args.seconds:g} s from {args.start:g} s each", f"{steps} steps of {m.settings.sampler}"),
           "Seeds are song numbers. Means over songs with 95% bootstrap intervals.", sep=". ")
+    print_aims(halves, reports)
     print_reports(reports, halves)
     print_songs(truth, agreement, seams, span)
     left = [f"- {k}: {p}" for k, r in reports.items() for why in r["skipped"].values() for p in why.values()]
@@ -211,7 +257,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--start", type=float, default=30.0, help="s into each song")
     parser.add_argument("--steps", type=int, help="network passes; the model's own number otherwise")
-    parser.add_argument("--kinds", nargs="*", default=None, help="sample, render and so on: these alone")
+    parser.add_argument("--kinds", nargs="*", help="'composed + FluidSynth', render and so on: these alone")
     parser.add_argument("--jobs", type=int, default=-1)
     parser.add_argument("--out", default="outputs/report")
     main(parser.parse_args())

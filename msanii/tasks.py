@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READERS', 'SPANS', 'HOLE_SCORE', 'WHOLE_SCORE', 'WALK', 'TASKS', 'load_sound', 'load_heard', 'Input', 'Spans',
-           'ScoreFile', 'typed', 'Task', 'one_sample', 'tasks', 'perform', 'sha256']
+           'ScoreFile', 'Text', 'typed', 'Task', 'one_sample', 'tasks', 'perform', 'sha256']
 
 # %% ../nbs/49_tasks.ipynb #b7d9bede
 import hashlib
@@ -77,6 +77,13 @@ class ScoreFile(Parameter):
     "A score: whatever `load_score` takes."
     def check(self, value, name=None): return load_score(value)
 
+@dataclass(frozen=True)
+class Text(Parameter):
+    "Words, which the task reads and checks itself."
+    def check(self, value, name=None):
+        if isinstance(value, str): return value
+        raise InputError(f"{name or self.name} is {value!r}: give it as text")
+
 def typed(value):
     "A setting as it is typed at a shell: spans as 3-5 12.5-14, all else as it is."
     return " ".join(f"{a:g}-{b:g}" for a, b in value) if isinstance(value, (list, tuple)) else str(value)
@@ -90,13 +97,16 @@ WHOLE_SCORE = ScoreFile("score", "a MIDI file of the whole result, if the networ
 class Task:
     "What there is to say of a task."
     about: str             # one line
-    # function(m, *inputs, **settings) -> waveform, with progress and callback among the settings
+    # function(m, *inputs, **settings) -> waveform, or the score that it composes, a PrettyMIDI; progress and
+    # callback are among the settings
     function: Callable
     inputs: tuple = ()     # `Input`s
     parameters: tuple = () # `Parameter`s, the settings by their names
     said: str = "{}"       # of a result: the files in brackets, settings by name
     fields: tuple = ()     # what the model's U-Net must take
     examples: tuple = ()   # lines for a shell
+    parts: tuple = ()      # which parts the model must have
+    passes: int = 1        # of the network, where `steps` is no setting
 
     def check(self, settings, mark=""):
         """The settings, each checked by its parameter; None for the default. mark: before their names in an
@@ -204,10 +214,12 @@ TASKS = {
 # %% ../nbs/49_tasks.ipynb #6fbd55a8
 def tasks(m):
     "The names of the tasks that a model can do."
-    return [name for name, task in TASKS.items() if all(field in m.condition for field in task.fields)]
+    can = lambda task: all(f in m.condition for f in task.fields) and all(p in m.parts for p in task.parts)
+    return [name for name, task in TASKS.items() if can(task)]
 
 def perform(m, name, files=(), callback=None, progress=False, **settings):
-    """Do a task of `TASKS` with a model: waveform (2, n), float32, on the CPU.
+    """Do a task of `TASKS` with a model: waveform (2, n), float32, on the CPU; or the score that it composes,
+    a `pretty_midi.PrettyMIDI`.
 
     files: paths, one for each input of the task. callback(i, t, x, x0) follows each step. InputError for what
     cannot be."""
@@ -223,8 +235,8 @@ def perform(m, name, files=(), callback=None, progress=False, **settings):
         )
     settings = task.check(settings)
     inputs = [READERS[i.kind](file) for i, file in zip(task.inputs, files)]
-    waveform = task.function(m, *inputs, progress=progress, callback=callback, **settings)
-    return waveform.reshape(waveform.shape[-2:]).cpu()
+    made = task.function(m, *inputs, progress=progress, callback=callback, **settings)
+    return made.reshape(made.shape[-2:]).cpu() if torch.is_tensor(made) else made
 
 def sha256(path):
     "The SHA-256 of a file, 64 hexadecimal digits."

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEAN', 'FORMS', 'BUSY', 'SHEET_WINDOW', 'PLAN_WINDOW', 'LOUDNESS', 'COMPOSE_STEPS', 'SECONDS', 'TEMPO', 'DENSITY',
-           'METER', 'PART', 'Tied', 'Struck', 'likely_key', 'Form', 'parse_form', 'draw_form', 'blank_sheet',
-           'lengthened', 'Piece', 'plan_piece', 'note_condition', 'write_notes', 'velocities', 'hear_chords',
-           'syllables', 'set_lyrics']
+           'METER', 'PART', 'CHORDS', 'KEY', 'FORM', 'LYRICS', 'Tied', 'Struck', 'Form', 'parse_form', 'draw_form',
+           'blank_sheet', 'lengthened', 'Piece', 'plan_condition', 'plan_piece', 'note_condition', 'write_notes',
+           'velocities', 'hear_chords', 'syllables', 'set_lyrics']
 
 # %% ../nbs/50_compose.ipynb #b9ffe428
 import functools
@@ -21,7 +21,15 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .audio import InputError
-from .chords import Chord, chord_rows, nearest_chords, parse_chord, parse_chords, transpose_rows
+from msanii.chords import (
+    Chord,
+    chord_rows,
+    likely_key,
+    nearest_chords,
+    parse_chord,
+    parse_chords,
+    transpose_rows,
+)
 from .diffusion import q_sample
 from .inpainting import Known
 from .pipeline import Msanii
@@ -48,7 +56,7 @@ from msanii.plan import (
 )
 from .pop909 import excerpt
 from .samplers import Around, Denoiser, ddim, noise, timesteps
-from .score import KEYS, LOWEST, ROLES, SCALES, load_score, parse_key, roles
+from .score import KEYS, LOWEST, ROLES, load_score, parse_key, roles
 from msanii.sheet import (
     SIXTEENTHS,
     Sheet,
@@ -59,7 +67,8 @@ from msanii.sheet import (
     sixteenth_times,
     to_midi,
 )
-from .walk import STEPS, Parameter, Windowed, seeds
+from .tasks import TASKS, Task, Text
+from .walk import SEED, STEPS, Parameter, Windowed, seeds
 
 # %% ../nbs/50_compose.ipynb #9969c399
 class Tied(Around):
@@ -94,19 +103,6 @@ class Struck(Around):
         return torch.stack([2 * p.flatten(1, 2) - 1, torch.tanh(logits[:, 1] / 2)], 1)
 
 # %% ../nbs/50_compose.ipynb #c5e7f4e4
-def likely_key(chroma):
-    "(tonic, minor) from how much each pitch class sounds, (12,): most notes in the scale, then in the triad."
-    chroma = np.asarray(chroma, float) / max(np.sum(chroma), 1e-9)
-    def fit(key):
-        tonic, minor = key
-        around = np.roll(chroma, -tonic)
-        return (
-            around[list(SCALES["min" if minor else "maj"])].sum()
-            + 0.2 * around[[0, 3 if minor else 4, 7]].sum()
-            + 0.1 * around[0]
-        )
-    return max(((tonic, minor) for minor in (False, True) for tonic in range(12)), key=fit)
-
 def _tonic(key):
     "(tonic, minor) of a key as it is written."
     tonic, mode = parse_key(key)
@@ -127,9 +123,8 @@ class Form:
     busy: np.ndarray
     names: list = field(default_factory=list)  # (first bar, name)
 
-def parse_form(form, bars):
-    """A `Form` of so many bars from 'AABA', 'A8 B4 A8' or 'verse chorus verse chorus'. InputError where it
-    cannot be."""
+def _sections(form):
+    "The names of a written form's sections, and their bars, 0 where none are written."
     words = re.findall(r"[^\s,;|-]+", str(form))
     if len(words) == 1 and re.fullmatch(r"(?:[A-Z]'?\d*)+", words[0]):
         words = re.findall(r"[A-Z]'?\d*", words[0])
@@ -138,24 +133,25 @@ def parse_form(form, bars):
         raise InputError(
             f"form is {form!r}: give letters or words, such as AABA, A8 B4 A8, or verse chorus verse"
         )
-    names, given = [p[1] for p in parts], [int(p[2] or 0) for p in parts]
-    if len(parts) > bars:
+    return [p[1] for p in parts], [int(p[2] or 0) for p in parts]
+
+def parse_form(form, bars):
+    """A `Form` of so many bars from 'AABA', 'A8 B4 A8' or 'verse chorus verse chorus'. InputError where it
+    cannot be."""
+    names, given = _sections(form)
+    if len(names) > bars:
         raise InputError(
-            f"form is {form!r}: {len(parts)} sections do not fit into {bars} bars; give more seconds"
+            f"form is {form!r}: {len(names)} sections do not fit into {bars} bars; give more seconds"
         )
     lengths = _share(names, given, bars)
-    order, letters, busy, starts = {}, [], [], []
-    for name, length in zip(names, lengths):
-        key = name.lower() if len(name) > 1 else name
-        starts.append((len(letters), name))
-        letters += [order.setdefault(key, len(order))] * length
-        busy += [BUSY.get(key, 1.0)] * length
-    letters, busy = np.array(letters[:bars]), np.array(busy[:bars])
-    for key, letter in order.items():
-        if [n.lower() if len(n) > 1 else n for n in names].count(key) < 2: letters[letters == letter] = -1
+    keys = [name.lower() if len(name) > 1 else name for name in names]
+    order = list(dict.fromkeys(keys))
+    letters = [order.index(key) if keys.count(key) > 1 else -1 for key in keys]
+    starts = [(at, name) for at, name in zip(np.cumsum([0, *lengths]).tolist(), names) if at < bars]
     begins = np.zeros(bars, bool)
-    begins[[start for start, _ in starts if start < bars]] = True
-    return Form(letters, begins, busy, [s for s in starts if s[0] < bars])
+    begins[[at for at, _ in starts]] = True
+    per_bar = lambda values: np.repeat(values, lengths)[:bars]
+    return Form(per_bar(letters), begins, per_bar([BUSY.get(key, 1.0) for key in keys]), starts)
 
 def _share(names, given, bars):
     "How many bars each section has: what is given, the rest shared out in fours, twos or ones."
@@ -218,9 +214,31 @@ class Piece:
         self.fixed = self.kept.copy() if self.fixed is None else self.fixed
 
     @property
+    def stays(self):
+        "Bars of which each role is kept, bool (3, B)."
+        lines = self.sheet.lines
+        return np.stack([self.kept[:, a:b].all(1) for a, b in zip(lines, lines[1:])], 1)
+
+    @property
     def whole(self):
         "Bars of which everything is kept, bool (B,)."
-        return np.array([self.kept[:, a:b].all() for a, b in zip(self.sheet.lines, self.sheet.lines[1:])])
+        return self.stays.all(0)
+
+    def first(self, bars):
+        "Its first bars, as a `Piece`."
+        length = int(self.sheet.lines[bars])
+        sheet = replace(
+            self.sheet,
+            notes=self.sheet.notes[self.sheet.notes[:, 0] < length],
+            times=self.sheet.times[: length + 1],
+            lines=self.sheet.lines[: bars + 1],
+            chords=self.sheet.chords[: length // SIXTEENTHS],
+        )
+        form = self.form and Form(self.form.letters[:bars], self.form.begins[:bars], self.form.busy[:bars])
+        chords = self.chords and self.chords[: length // SIXTEENTHS]
+        kept, struck, fixed = (rows[:, :length] for rows in (self.kept, self.struck, self.fixed))
+        counts, pitches = (rows if rows is None else rows[:, :bars] for rows in (self.counts, self.pitches))
+        return Piece(sheet, kept, form, chords, struck, fixed, counts, pitches)
 
     @property
     def same_bars(self):
@@ -247,55 +265,70 @@ class Piece:
         return np.where(loose, at, group)
 
 # %% ../nbs/50_compose.ipynb #4e7a927b
-def _walk(denoiser, x, ts, bar):
-    with torch.no_grad(): return ddim(denoiser, x, ts, callback=lambda *_: bar.update())
+@torch.no_grad()
+def _walk(denoiser, x, ts, each): return ddim(denoiser, x, ts, callback=each)
 
 def _tensor(rows): return torch.as_tensor(np.ascontiguousarray(rows), dtype=torch.float32)[None, None]
 
-def plan_piece(m, piece, gen, steps, bar, busy=None, start=None, strength=1.0):
+def _known_plan(piece, busy=None):
+    """What is known of the plan of a `Piece`, {part: rows (rows, B)}, and in which bars, {part: bool (B,)}.
+
+    busy: the notes a bar (3, B) that it is to have."""
+    sheet, whole = piece.sheet, piece.whole
+    known = plan_parts(plan_rows(replace(sheet, chords=piece.chords or sheet.chords)))
+    where = {name: whole.copy() for name in PLAN_ROWS}
+    if piece.chords: where["chords"][:] = True
+    elif not sheet.chords: where["chords"][:] = False
+    else: where["chords"] |= piece.stays[ROLES.index("PIANO")]  # it plays them
+    if busy is not None:
+        wanted = thermometers(busy, np.where(busy > 0, piece.pitches + to_c(sheet), 0))
+        known["density"], where["density"] = np.where(whole, known["density"], wanted), np.ones_like(whole)
+    return known, where
+
+def plan_condition(m, piece, known, where):
+    "What the planner is told of a `Piece`, of which parts are `known` in some bars: (1, 1, 250, B)."
+    sheet, bars = piece.sheet, np.arange(len(piece.sheet.lines) - 1)
+    fields = dict(
+        bars=bar_rows(np.diff(sheet.lines) // SIXTEENTHS, sheet.meter, sheet.minor, sheet.tempo),
+        start=distance_rows(bars),
+        end=distance_rows(bars[::-1]),
+    )
+    if piece.form is not None: fields["form"] = form_rows(piece.form.letters, piece.form.begins)
+    fields = {name: _tensor(rows) for name, rows in fields.items()}
+    parts = {name: (2 * known[name] - 1, where[name]) for name in PLAN_ROWS if where[name].any()}
+    if piece.stays[0].all() and not piece.whole.all():
+        parts["tune"] = 2 * tune_rows(_only(sheet, piece.kept, 0)) - 1, piece.stays[0]
+    fields |= {name: (_tensor(rows), torch.as_tensor(shown)) for name, (rows, shown) in parts.items()}
+    return PLAN((1, 1, sum(PLAN_ROWS.values()), len(bars)), **fields).to(m.device)
+
+def _sung_bars(piece):
+    "How many bars at the beginning of a `Piece` have a melody that is kept, where others follow; else 0."
+    sung = piece.stays[0]
+    return 0 if sung.all() or not (sung & ~piece.whole).any() else int(sung.argmin())
+
+def plan_piece(m, piece, gen, steps, each=None, busy=None, start=None, strength=1.0):
     """Let the planner fill in chords, groove and density of a `Piece`.
 
-    busy: the notes a bar (3, B) that it is to have; start: rows (171, B) to begin from, noised to
-    `strength`."""
-    network, sheet = m.planner, piece.sheet
-    bars, shift, whole = len(sheet.lines) - 1, to_c(sheet), piece.whole
-    known = plan_parts(plan_rows(replace(sheet, chords=piece.chords or sheet.chords)))
-    given = dict(
-        start=(distance_rows(np.arange(bars)), None), end=(distance_rows(np.arange(bars)[::-1]), None)
-    )
-    if piece.form is not None: given["form"] = form_rows(piece.form.letters, piece.form.begins), None
-    own = np.array([piece.kept[0, a:b].all() for a, b in zip(sheet.lines, sheet.lines[1:])])
-    if (own & ~whole).any():  # a new melody is not known, and whole bars are told by their plan
-        given["tune"] = 2 * tune_rows(_only(sheet, piece.kept, 0)) - 1, own
-    masks = {name: whole.copy() for name in PLAN_ROWS}
-    if piece.chords: masks["chords"][:] = True
-    elif not sheet.chords: masks["chords"][:] = False
-    if busy is not None:
-        parts = thermometers(busy, np.where(busy > 0, piece.pitches + shift, 0))
-        known["density"], masks["density"] = np.where(whole, known["density"], parts), np.ones(bars, bool)
-    for name in PLAN_ROWS:
-        if masks[name].any(): given[name] = 2 * known[name] - 1, masks[name]
-    fields = {
-        name: (_tensor(rows), None if mask is None else torch.as_tensor(mask))
-        for name, (rows, mask) in given.items()
-    }
+    each: called after each pass; busy: the notes a bar (3, B) that it is to have; start: rows (171, B) to
+    begin from, noised to `strength`."""
+    network, (known, where) = m.planner, _known_plan(piece, busy)
+    if n := _sung_bars(piece):  # a song is shown its whole tune in training, and never a part
+        cut = lambda rows: rows if rows is None else rows[:, :n]
+        p = plan_piece(m, piece.first(n), gen, steps, each, cut(busy), cut(start), strength)
+        for name, rows in plan_parts(p).items(): known[name][:, :n], where[name][:n] = rows > 0.5, True
+    cond = plan_condition(m, piece, known, where)
     rows = _tensor(np.concatenate([known[name] for name in PLAN_ROWS]))
-    cond = PLAN(
-        (1, 1, rows.shape[2], bars),
-        bars=_tensor(bar_rows(np.diff(sheet.lines) // SIXTEENTHS, sheet.meter, sheet.minor, sheet.tempo)),
-        **fields
-    ).to(m.device)
-    keep = torch.cat([torch.as_tensor(masks[name]).expand(n, -1) for name, n in PLAN_ROWS.items()])[
-        None, None
-    ]
-    group = np.where(whole, np.arange(bars), piece.same_bars)
-    denoiser = Known(Tied(Windowed(Denoiser(network, network.schedule, "x0", cond), PLAN_WINDOW), group),
-                     (2 * rows - 1).to(m.device), keep.to(m.device))
-    ts, x = timesteps(steps, strength), noise((1, 1, *rows.shape[2:]), [gen], m.device)[..., group]
+    keep = np.concatenate([np.tile(where[name], (n, 1)) for name, n in PLAN_ROWS.items()])
+    group = np.where(piece.whole, np.arange(rows.shape[-1]), piece.same_bars)
+    told = Windowed(Denoiser(network, network.schedule, "x0", cond), PLAN_WINDOW)
+    denoiser = Known(
+        Tied(told, group), (2 * rows - 1).to(m.device), torch.as_tensor(keep)[None, None].to(m.device)
+    )
+    ts, x = timesteps(steps, strength), noise(rows.shape, [gen], m.device)[..., group]
     if start is not None:
         x0 = _tensor(2 * start - 1).to(m.device)
         x = q_sample(x0, ts[0], x, network.schedule) if ts else x0
-    return _read_plan(piece, ((_walk(denoiser, x, ts, bar)[0, 0] + 1) / 2).cpu().numpy())
+    return _read_plan(piece, ((_walk(denoiser, x, ts, each)[0, 0] + 1) / 2).cpu().numpy())
 
 def _only(sheet, kept, role):
     "A sheet with the kept notes of one role."
@@ -340,11 +373,11 @@ def note_condition(m, piece):
         if piece.kept[i].any(): fields[role.lower()] = 2 * roll[:, :, i] - 1, torch.as_tensor(piece.kept[i])
     return NOTES((1, 2, len(ROLES) * KEYS, length), **fields).to(m.device)
 
-def write_notes(m, piece, gen, steps, bar, strength=1.0, variation=0.0):
+def write_notes(m, piece, gen, steps, each=None, strength=1.0, variation=0.0):
     """Let the composer find the notes of a planned `Piece`: a roll (2, 264, T) of 0 and 1.
 
-    strength below 1 begins from the sheet's own notes; variation: the strength by which sections that come
-    again are noised and made anew."""
+    each: called after each pass. strength below 1 begins from the sheet's own notes; variation: the strength
+    by which sections that come again are noised and made anew."""
     network, sheet = m.composer, piece.sheet
     own = torch.as_tensor(2 * sheet_roll(sheet) - 1)[None].to(m.device)
     keep = torch.as_tensor(np.repeat(piece.kept, KEYS, 0))[None, None].to(m.device)
@@ -353,14 +386,19 @@ def write_notes(m, piece, gen, steps, bar, strength=1.0, variation=0.0):
     denoiser = Known(Struck(Tied(told, group), piece.struck), own, keep)
     ts, eps = timesteps(steps, strength), noise(own.shape, [gen], m.device)[..., group]
     x = eps if strength == 1 else (q_sample(own, ts[0], eps, network.schedule) if ts else own)
-    x = _walk(denoiser, x, ts, bar)
-    again = torch.as_tensor(group != np.arange(len(group)))
-    ts = timesteps(max(round(steps * variation), 1), variation)
-    if ts and again.any():
-        denoiser = Known(Struck(told, piece.struck), x, keep | ~again.to(m.device))
-        start = q_sample(x, ts[0], noise(x.shape, [gen], m.device), network.schedule)
-        x = _walk(denoiser, start, ts, bar)
+    x = _walk(denoiser, x, ts, each)
+    again = torch.as_tensor(group != np.arange(len(group))).to(m.device)
+    if again.any():
+        told = Known(Struck(told, piece.struck), x, keep | ~again)
+        x = _varied(told, gen, steps, each, variation)
     return _all_strike((x[0] > 0).cpu().numpy(), x[0, 0].cpu().numpy(), piece)
+
+def _varied(denoiser, gen, steps, each, variation):
+    "What a `Known` denoiser knows, noised to the strength `variation`, and what is not kept of it made anew."
+    x = denoiser.x0
+    ts = timesteps(max(round(steps * variation), 1), variation)
+    if not ts: return x
+    return _walk(denoiser, q_sample(x, ts[0], noise(x.shape, [gen], x.device), denoiser.schedule), ts, each)
 
 def _all_strike(roll, x, piece):
     "A roll (2, 264, T) in which the likeliest key sounds where a role is to strike and no key is likely."
@@ -549,6 +587,7 @@ def compose(
     batch=None,         # how many pieces; then a list, with seeds from `seed` on
     steps=None,         # passes of each walk
     progress=True,      # show a bar
+    callback=None,      # callback(i, t, x, x0) follows each pass
 ):
     """Compose a piece, or go on with one that is given: a `pretty_midi.PrettyMIDI` with the tracks MELODY,
     BRIDGE and PIANO, tempo, time signatures, key, chords as text events, and lyrics.
@@ -568,28 +607,36 @@ def compose(
     rng, gen = np.random.default_rng(seed % 2**63), torch.Generator().manual_seed(seed)
     piece, old, strength = (_new_piece if score is None else _old_piece)(score, seconds, rng, **given)
     words = set_lyrics(lyrics, piece.sheet, lang=lang) if lyrics is not None else []
-    for at, _, _ in words: piece.struck[0, at] = True
-    if words:
-        sung = slice(0, words[-1][0] + words[-1][2])
-        piece.fixed[0, sung] = True
-        piece.struck[0, sung] = np.isin(np.arange(len(piece.sheet))[sung], [at for at, _, _ in words])
-    busy = np.full(len(piece.sheet.lines) - 1, given["density"]) * (
-        1 if piece.form is None else piece.form.busy
-    )
-    uneven = np.abs(busy - 1).max() > 0.02
-    tied = (piece.same_sixteenths != np.arange(len(piece.sheet))).any()
-    total = steps * (2 + uneven) + round(steps * variation) * tied
-    with tqdm(total=total, desc="compose", disable=not progress, leave=False) as bar:
-        start = dict(
-            start=plan_rows(replace(piece.sheet, chords=piece.chords or piece.sheet.chords)),
-            strength=strength,
-        )
-        start = start if strength < 1 else {}
-        p = plan_piece(self, piece, gen, steps, bar, **start)
-        if uneven:
-            plan_piece(self, piece, gen, steps, bar, piece.counts * busy, p, 0.9)
-        roll = write_notes(self, piece, gen, steps, bar, strength, variation)
+    if words: _strike_words(piece, words)
+    busy = given["density"] * (np.ones(len(piece.sheet.lines) - 1) if piece.form is None else piece.form.busy)
+    passes = _passes(piece, busy, steps, variation)
+    with tqdm(total=passes, desc="compose", disable=not progress, leave=False) as bar:
+        def each(*args):
+            bar.update()
+            if callback: callback(*args)
+        _plan(self, piece, gen, steps, each, busy, strength)
+        roll = write_notes(self, piece, gen, steps, each, strength, variation)
     return _finish(piece, roll, busy, words, score, old)
+
+def _strike_words(piece, words):
+    "Let the melody strike where the syllables of `set_lyrics` begin, and nowhere else before their end."
+    sung = slice(0, words[-1][0] + words[-1][2])
+    piece.fixed[0, sung] = True
+    piece.struck[0, sung] = np.isin(np.arange(len(piece.sheet))[sung], [at for at, _, _ in words])
+
+def _uneven(busy): return np.abs(busy - 1).max() > 0.02
+
+def _passes(piece, busy, steps, variation):
+    "How many passes of the networks a piece takes."
+    tied = (piece.same_sixteenths != np.arange(len(piece.sheet))).any()
+    plans = (1 + _uneven(busy)) * (1 + bool(_sung_bars(piece)))
+    return steps * (1 + plans) + round(steps * variation) * tied
+
+def _plan(m, piece, gen, steps, each, busy, strength):
+    "Plan a `Piece`, from the score's own plan on if `strength` is below 1, and once more if bars are busier."
+    own = plan_rows(replace(piece.sheet, chords=piece.chords or piece.sheet.chords))
+    p = plan_piece(m, piece, gen, steps, each, start=own if strength < 1 else None, strength=strength)
+    if _uneven(busy): plan_piece(m, piece, gen, steps, each, piece.counts * busy, p, 0.9)
 
 def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, strength):
     "A `Piece` of which nothing is written yet."
@@ -602,7 +649,7 @@ def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
     beats = parse_chords(chords, meter) if chords is not None else None
     if beats: beats = [beats[i % len(beats)] for i in range(count * meter)]
     if key is not None: drawn = _tonic(key)
-    elif beats: drawn = likely_key(sum(chord_rows(c)[:12] for c in beats))
+    elif beats: drawn = likely_key(sum(chord_rows(c)[:12] for c in beats))[:2]
     text = draw_form(count, rng) if form is None else form
     piece = Piece(blank_sheet(count, meter, tempo, *drawn), chords=beats,
                   form=parse_form(text, count) if text and (count > 1 or form) else None)
@@ -629,12 +676,14 @@ def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
         beats = parse_chords(chords, sheet.meter)
         beats = [beats[i % len(beats)] for i in range(len(sheet) // SIXTEENTHS)]
     elif not sheet.chords and keep is None: sheet = replace(sheet, chords=hear_chords(sheet))
+    elif not sheet.chords and kept[ROLES.index("PIANO")].any():
+        sheet = replace(sheet, chords=hear_chords(_only(sheet, kept, ROLES.index("PIANO"))))
     if key is not None:
         tonic, minor = _tonic(key)
     elif score.key_signature_changes:
         tonic, minor = sheet.tonic, sheet.minor
     else:
-        tonic, minor = likely_key(
+        tonic, minor, _ = likely_key(
             np.bincount(sheet.notes[:, 2] % 12, sheet.notes[:, 1] - sheet.notes[:, 0], 12)
         )
     sheet = replace(sheet, tonic=tonic, minor=minor)
@@ -710,3 +759,25 @@ def sample_score(self: Msanii, n, seed=0, progress=True, **walk):
         return torch.zeros(2, n, device=self.device)
     waveform = self.render(score, seed=seed, progress=progress, **walk)
     return torch.nn.functional.pad(waveform, (0, max(n - waveform.shape[-1], 0)))[..., :n]
+
+# %% ../nbs/50_compose.ipynb #61bb5331
+CHORDS = Text("chords", "such as C G Am F, repeated as long as needed")
+KEY = Text("key", "such as A minor; that of the chords, or drawn")
+FORM = Text("form", "such as AABA, or verse chorus verse; or drawn")
+LYRICS = Text("lyrics", "words for the melody, lines divided by /")
+
+TASKS["compose"] = Task(
+    "Compose a score from nothing, over chords, in a form, or for words; and play it.",
+    Msanii.compose,
+    (),
+    (SECONDS, CHORDS, KEY, TEMPO, METER, FORM, DENSITY, LYRICS, SEED),
+    "composed",
+    ("score",),
+    parts=("planner", "composer"),
+    passes=COMPOSE_STEPS,
+    examples=(
+        "msanii compose --seconds 60 --seed 7 --audio song.flac",
+        'msanii compose --chords "C G Am F" --tempo 96 --form AABA --out song.mid --audio song.flac',
+        "msanii compose --score tune.mid --keep melody --out accompanied.mid",
+    ),
+)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .audio import SAMPLE_RATE, InputError, check_waveform, resample
+from .chords import likely_key
 from .losses import log_magnitude, spectral_convergence
 from .mel import magnitude, mel_filters
 from .score import NAMES, load_score, notes, render_score
@@ -244,11 +245,8 @@ def pitch_classes(chroma):
 
 def find_key(chroma):
     "The key of a chroma (12, t), such as 'Gb:maj', and its clarity, a correlation."
-    histogram = pitch_classes(chroma)
-    fits = {f"{NAMES[k]}:{mode}": np.corrcoef(histogram, np.roll(profile, k))[0, 1]
-            for mode, profile in PROFILES.items() for k in range(12)}
-    best = max(fits, key=fits.get)
-    return best, float(np.nan_to_num(fits[best]))
+    tonic, minor, clarity = likely_key(pitch_classes(chroma), PROFILES)
+    return f"{NAMES[tonic]}:{'min' if minor else 'maj'}", clarity
 
 # %% ../nbs/70_measures.ipynb #5e58d881
 TRIADS = np.array([[(i - root) % 12 in triad for i in range(12)]

@@ -12,7 +12,7 @@ import msanii.compose  # it gives Msanii its method
 from msanii.audio import InputError
 from msanii.bits import BitUNet
 from msanii.chords import SPELLINGS, chord_name, parse_chord, parse_chords
-from msanii.compose import _bars_of, hear_chords, parse_form, set_lyrics, syllables
+from msanii.compose import Piece, _bars_of, blank_sheet, hear_chords, parse_form, set_lyrics, syllables
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
 from msanii.score import ROLES, parse_key
@@ -337,7 +337,7 @@ chordish = st.text("ABCDEFGHabm#♭♯b:/7913sus24dimaj()+-°øΔ NX|%.,;²٣ \n
 @given(st.one_of(st.text(max_size=20), chordish), st.integers(1, 64))
 def test_texts_are_read_or_refused(text, bars):
     for read in (parse_chord, parse_chords, parse_key, lambda t: hash(_bars_of(t, bars).tobytes()),
-                 lambda t: set_lyrics(t, msanii.compose.blank_sheet(bars))):
+                 lambda t: set_lyrics(t, blank_sheet(bars))):
         try: read(text)
         except InputError: pass
 
@@ -369,7 +369,7 @@ def test_bars_are_those_named(count, data):
 @given(st.lists(st.lists(st.sampled_from("oh remember the beautiful fire of yesterday W".split()), min_size=1,
                          max_size=30), min_size=1, max_size=5), meters)
 def test_syllables_have_their_places(lines, meter):
-    sheet = msanii.compose.blank_sheet(60, meter)
+    sheet = blank_sheet(60, meter)
     placed = set_lyrics("\n".join(map(" ".join, lines)), sheet)
     at, _, lengths = zip(*placed)
     assert all(a + n <= b for a, n, b in zip(at, lengths, [*at[1:], len(sheet)])) and min(lengths) > 0
@@ -446,3 +446,31 @@ def test_what_comes_again_is_varied(m):
     same, varied = (load_sheet(compose(m, 32, variation=v, **how)).notes for v in (0, 1))
     first = lambda notes: notes[notes[:, 0] < 64][:, [0, 2, 4]].tolist()
     assert first(same) == first(varied) and not np.array_equal(same, varied)
+
+
+def test_a_tune_is_told_as_a_whole_or_not_at_all(m, monkeypatch):
+    told, inner = [], m.planner.forward
+    monkeypatch.setattr(m.planner, "forward", lambda x, t, cond: (told.append(cond), inner(x, t, cond))[1])
+    score = score_of(steady(16))
+    made = compose(m, 16, score=score, keep="melody", density=2)
+    assert not table(score) - table(made)
+    row = PLAN.places["tune"].stop  # says where the field is shown
+    shown = [cond[0, 0, row] for cond in told]
+    assert {(len(s), float(s.mean())) for s in shown} == {(4, 1.0), (8, 0.0)}
+
+
+def test_a_kept_piano_has_its_chords(m):
+    chords = {0: (36, 52, 55), 2: (45, 60, 64), 4: (41, 57, 60), 6: (43, 59, 62)}  # C, Am, F, G
+    triads = [(pitch, float(t), t + 2.0, 80) for t, pitches in chords.items() for pitch in pitches]
+    score = score_of(track("PIANO", *triads), steady(16))
+    for how in (dict(), dict(seconds=16)):
+        made = compose(m, score=score, keep="piano", **how)
+        found = {round(t.time): parse_chord(t.text).root for t in made.text_events if t.time < 7.9}
+        assert found == {0: 0, 2: 9, 4: 5, 6: 7}
+
+
+def test_the_first_bars_of_a_piece_are_one():
+    piece = Piece(blank_sheet(8), form=parse_form("AABA", 8), chords=parse_chords("C G Am F | C"))
+    first = piece.first(3)
+    assert len(first.sheet) == 48 and len(first.sheet.lines) == 4 and first.struck.shape == (3, 48)
+    assert first.form.letters.tolist() == piece.form.letters[:3].tolist()

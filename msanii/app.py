@@ -39,7 +39,7 @@ from .pop909 import SPLITS, Composed, download, excerpt, open_songs
 from .report import evaluate_folders, report_table
 from .sampling import BATCH
 from .score import render_score
-from .tasks import TASKS, ScoreFile, Spans, perform, sha256
+from .tasks import TASKS, ScoreFile, Spans, Text, perform, sha256
 from .walk import SEED, STEPS, Parameter
 
 # %% ../nbs/74_app.ipynb #8f4bccd5
@@ -196,7 +196,7 @@ def composed(
 def _annotated(parameter):
     "What fastcore's parser has to know of a setting."
     if isinstance(parameter, Spans): return Param(parameter.help, str, nargs="+")
-    if isinstance(parameter, ScoreFile): return Param(parameter.help, str)
+    if isinstance(parameter, (ScoreFile, Text)): return Param(parameter.help, str)
     if parameter.choices: return Param(parameter.help, str, choices=tuple(parameter.choices))
     return Param(parameter.help, int if parameter.whole else float)
 
@@ -553,11 +553,6 @@ def commands():
     return {**{name: task_command(name) for name in TASKS}, **OTHERS}
 
 EXAMPLES = {
-    "compose": (
-        "msanii compose --seconds 60 --seed 7 --audio song.flac",
-        'msanii compose --chords "C G Am F" --tempo 96 --form AABA --out song.mid --audio song.flac',
-        "msanii compose --score tune.mid --keep melody --out accompanied.mid",
-    ),
     "corpus": (
         "msanii corpus --data download --out corpus",
         "msanii corpus --data my-midi-files --seconds 30 --songs train",

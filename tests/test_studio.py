@@ -19,13 +19,17 @@ import torch
 
 from msanii.app import commands, main
 from msanii.audio import InputError, load_audio, save_audio
-from msanii.score import song_by_rules
+from msanii.bits import BitUNet
+from msanii.pipeline import Msanii
+from msanii.plan import NOTES, PLAN
+from msanii.score import load_score, song_by_rules
 from msanii.studio import Studio, again, examples, records, serve
 from msanii.tasks import TASKS, perform, sha256, tasks
 
 
 def songs(folder, seconds=1.5):
     "Two different clips and a score in a folder."
+    folder.mkdir(exist_ok=True)
     t = torch.arange(round(seconds * 44100)) / 44100
     for name, hertz in (("a.wav", 220.0), ("b.wav", 330.0)):
         turns = hertz * t * torch.tensor([[1.0], [1.01]])
@@ -82,6 +86,86 @@ def test_every_task(studio, model, tmp_path):
         there[name] = str(tmp_path / f"cli-{name}")
         assert main([there.get(w, w) for w in words[1:]]) == 0
         assert sha256(tmp_path / f"cli-{name}") == record["result"]["sha256"]
+
+
+@pytest.fixture(scope="module")
+def composing(small_model, tmp_path_factory):
+    "A studio whose model composes: a few notes anywhere, since it has learned nothing."
+    how = dict(width=16, levels=2, blocks=1, attention=1, heads=4, expansion=2, join=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        planner = BitUNet(d_freq=171, d_cond=PLAN.rows, **how).expect(torch.full((1, 171), 0.5))
+        composer = BitUNet(d_freq=264, d_cond=NOTES.rows, channels=2, **how).expect(torch.full((2, 264), 0.03))
+    small = small_model()
+    m = Msanii(small.unet, small.vocoder, small.mel, small.settings, planner=planner, composer=composer)
+    top = tmp_path_factory.mktemp("composing")
+    return Studio(m, songs(top / "page"), m.save_pretrained(top / "model"))
+
+
+def compose(studio, **settings):
+    "Fill in the form of compose, as typed, and run it to its end."
+    studio.task.value = "compose"
+    empty = dict.fromkeys(("chords", "key", "tempo", "form", "lyrics"), "")
+    for name, value in {**empty, "seconds": 4, "meter": 4, "density": 1, "seed": 0, **settings}.items():
+        studio.fields[name].value = value
+    studio.go.click()
+    studio.job.join(120)
+    assert not studio.job.is_alive() and not studio.go.disabled
+
+
+def test_compose(composing, tmp_path):
+    """The page shows a roll and plays it, saves score and sound, and its record and its command make the same
+    bits."""
+    compose(composing, chords="C G | Am F", tempo="96", meter=3, form="AB", seed=5, lyrics="one two three")
+    name = line(composing).split(":")[0]
+    assert name.endswith("-compose.flac"), line(composing)
+    record = json.loads((composing.folder / name).with_suffix(".json").read_text())
+    assert record["settings"] == dict(seconds=4, chords="C G | Am F", tempo=96, meter=3, form="AB", density=1,
+                                      lyrics="one two three", seed=5)
+    mid = (composing.folder / name).with_suffix(".mid")
+    score = load_score(mid)
+    assert [sign.numerator for sign in score.time_signature_changes] == [3] and len(score.lyrics) == 3
+    for shown in ("piano roll of", "spectrogram of", "audio/mpeg", f'download="{mid.name}"'):
+        assert shown in composing.after.value
+    row = composing.history.children[0].children[1].value
+    assert all(f'download="{mid.with_suffix(kind).name}"' in row for kind in (".mid", ".flac", ".json"))
+    save_audio(tmp_path / name, again(record, composing.model, composing.folder))
+    assert sha256(tmp_path / name) == record["result"]["sha256"]
+    words = shlex.split(record["command"])
+    there = {w: str(tmp_path / f"cli-{w}") for w in (name, mid.name)}
+    assert main([there.get(w, w) for w in words[1:]]) == 0
+    assert sha256(there[name]) == record["result"]["sha256"]
+    assert Path(there[mid.name]).read_bytes() == mid.read_bytes()
+
+
+def test_compose_is_put_back(composing):
+    compose(composing, tempo="100", form="A")
+    old = records(composing.folder)[-1]
+    compose(composing, key="A minor")
+    assert "form" not in records(composing.folder)[-1]["settings"]
+    composing.show(old)
+    fields = {name: composing.fields[name].value for name in ("tempo", "form", "key", "meter")}
+    assert fields == dict(tempo="100", form="A", key="", meter=4) and "piano roll" in composing.after.value
+    composing.task.value = "render"
+    composing.first.fill(choose=Path(old["result"]["name"]).with_suffix(".mid").name)
+    assert "played by FluidSynth" in composing.before.value  # what was composed can be played anew
+
+
+@pytest.mark.parametrize("name, value", [
+    ("chords", "C H"), ("key", "H"), ("tempo", "fast"), ("tempo", "5"), ("form", "8"), ("lyrics", "..."),
+    ("seconds", 0.2)])
+def test_what_cannot_be_composed_is_a_line(composing, name, value, capsys):
+    before = len(records(composing.folder))
+    compose(composing, **{name: value})
+    assert name in line(composing) and "msanii-error" in composing.message.value
+    assert "Traceback" not in capsys.readouterr().err and len(records(composing.folder)) == before
+
+
+def test_a_composition_is_cancelled(composing):
+    composing._step = lambda i: composing.cancel()
+    try: compose(composing)
+    finally: del composing._step
+    assert line(composing) == "cancelled"
 
 
 def test_record_refuses_what_has_changed(studio, model, tmp_path):

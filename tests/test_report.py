@@ -1,5 +1,7 @@
 """What 72_report cannot hold: damaged folders, processes, a damaged cache, and the command on a model."""
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +9,10 @@ from fastcore.script import anno_parser
 
 from msanii.app import evaluate
 from msanii.audio import SAMPLE_RATE, InputError, save_audio
+from msanii.bits import BitUNet
 from msanii.distances import FAMILIES
+from msanii.pipeline import Msanii
+from msanii.plan import NOTES, PLAN
 from msanii.report import evaluate_folders
 from msanii.score import song_by_rules, render_score
 
@@ -113,3 +118,23 @@ def test_command_on_a_model(small_model, tmp_path, capsys):
     before = [p.stat().st_mtime_ns for p in made]
     evaluate(**args)
     assert [p.stat().st_mtime_ns for p in made] == before  # samples that are there are kept
+
+
+def test_composed_kinds_of_the_script(small_model, tmp_path, monkeypatch):
+    "benchmarks/report.py: a piece is composed once, and played by FluidSynth and by the network."
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "benchmarks"), *sys.path])
+    import report as script
+    how, small = dict(width=16, levels=2, blocks=1, attention=1, heads=4, join=True), small_model()
+    planner = BitUNet(d_freq=171, d_cond=PLAN.rows, **how).expect(torch.full((1, 171), 0.5))
+    composer = BitUNet(d_freq=264, d_cond=NOTES.rows, channels=2, **how).expect(torch.full((2, 264), 0.03))
+    m = Msanii(small.unet, small.vocoder, small.mel, small.settings, planner=planner, composer=composer)
+    assert not [kind for kind in script.makers(small, 3.0, 1, 1.0, tmp_path)[0] if "+" in kind]
+    kinds, _ = script.makers(m, 3.0, 1, 1.0, tmp_path)
+    made, compose = [], m.compose
+    m.compose = lambda *args, **how: (made.append(how["chords"]), compose(*args, steps=2, **how))[1]
+    for start in ("composed", "chords"):
+        for player in ("FluidSynth", "network"):
+            x = script.fit(kinds[f"{start} + {player}"](7, None, None), 3 * SAMPLE_RATE)
+            assert x.shape == (2, 3 * SAMPLE_RATE) and x.isfinite().all() and x.abs().max() > 1e-3
+    assert made == [None, script.CHORDS[7 % len(script.CHORDS)]]
+    assert sorted(path.parent.name for path in tmp_path.rglob("*.mid")) == ["chords", "composed"]

@@ -95,7 +95,8 @@ def composing(small_model, tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         planner = BitUNet(d_freq=171, d_cond=PLAN.rows, **how).expect(torch.full((1, 171), 0.5))
-        composer = BitUNet(d_freq=264, d_cond=NOTES.rows, channels=2, **how).expect(torch.full((2, 264), 0.03))
+        composer = BitUNet(d_freq=264, d_cond=NOTES.rows, channels=2, **how)
+        composer.expect(torch.full((2, 264), 0.03))
     small = small_model()
     m = Msanii(small.unet, small.vocoder, small.mel, small.settings, planner=planner, composer=composer)
     top = tmp_path_factory.mktemp("composing")

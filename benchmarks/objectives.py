@@ -107,7 +107,10 @@ def run(name, args, path):
     settings = dict(VARIANTS[name])
     rotary, outside = settings.pop("rotary", False), settings.pop("outside", 1.0)
     short = dict(steps=args.steps, batch=2, frames=256, warmup=50, ema=0.9, ema_start=args.steps // 2)
-    recipe = replace(RECIPES["unet"]["shipped"], **short, **{"objective": "x0", "lr": 8e-4, **settings})
+    plain = {k: v for k, v in RECIPES["unet"]["shipped"].network.items() if k != "told"}
+    base = dict(network=plain, condition=SCORE_AND_CONTEXT.settings(), shown=dict(score=0.75, context=0.4))
+    own = {**base, "objective": "x0", "lr": 8e-4, "gain": 0.0, **settings}
+    recipe = replace(RECIPES["unet"]["shipped"], **short, **own)
     msanii.unet.linear_attention = rotary_attention if rotary else plain_attention
     torch.set_num_threads(args.threads)
     songs = {part: corpus_split(args.corpus, part) for part in ("train", "validation")}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OUTSIDE', 'OTHERS', 'EXAMPLES', 'JSON', 'LIMITS', 'NEEDS', 'Incomplete', 'fault_of', 'composed', 'task_command',
-           'overview', 'demo', 'song_numbers', 'corpus', 'train', 'evaluate', 'app', 'commands', 'examples',
-           'command_parser', 'usage', 'main']
+           'overview', 'demo', 'song_numbers', 'corpus', 'train', 'templates', 'evaluate', 'app', 'commands',
+           'examples', 'command_parser', 'usage', 'main']
 
 # %% ../nbs/74_app.ipynb #5bc8646e
 import argparse
@@ -32,13 +32,15 @@ from tqdm.auto import tqdm
 from . import __version__
 from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
 from .condition import Condition
+from .correction import Corrector
 from .corpus import corpus_about, corpus_split, render_corpus
 from .mel import magnitude
 from .pipeline import Msanii, load_part, pretrained_vocoder, save_part
 from .pop909 import SPLITS, Composed, download, excerpt, open_songs
 from .report import evaluate_folders, report_table
 from .sampling import BATCH
-from .score import render_score
+from .score import find_soundfont, render_score
+from .templates import Templates
 from .tasks import TASKS, ScoreFile, Spans, Text, perform, sha256
 from .walk import SEED, STEPS, Parameter
 
@@ -141,6 +143,8 @@ def composed(
     form: str = None,        # AABA, "A8 B4 A8", "verse chorus verse chorus" (default: drawn)
     density: float = 1.0,    # how many notes
     lyrics: str = None,      # words for the melody's rhythm, lines divided by /
+    instruments: str = None, # who plays, such as "melody=flute, piano=electric piano"
+    band: bool = False,      # arrange it for a band, with bass and drums
     score: str = None,       # a MIDI file to begin with
     keep: str = None,        # roles of it that stay: melody, bridge, piano
     bars: str = None,        # bars of it that are made anew, such as 9-16
@@ -166,6 +170,8 @@ def composed(
         form=form,
         density=density,
         lyrics=lyrics,
+        instruments=instruments,
+        band=band,
         score=score,
         keep=keep,
         bars=bars,
@@ -212,6 +218,8 @@ def _signature(name, task):
         for p in task.parameters
     }
     if not task.inputs: found["batch"] = Param(BATCH.help, int), BATCH.default
+    if name == "render":
+        found["stems"] = Param("the roles apart, in a folder for each score: --out names it", bool), False
     more = f"; of several files, a.wav becomes {name}-a.wav" * bool(several)
     found["out"] = Param(f"wav, flac, ogg or mp3{more}", str), f"{name}.wav"
     found["weights"] = (
@@ -235,7 +243,7 @@ def _list(files):
     "One file, or several, as a list."
     return [files] if isinstance(files, (str, Path)) else list(files)
 
-def _do(name, out, weights, batch=1, **args):
+def _do(name, out, weights, batch=1, stems=False, **args):
     "Do a task as its command does: with several files, or several pieces from noise."
     task = TASKS[name]
     settings = task.check({p.name: args[p.name] for p in task.parameters}, mark="--")
@@ -245,12 +253,33 @@ def _do(name, out, weights, batch=1, **args):
     seed = settings.get("seed") or 0
     # files share a seed, pieces from noise do not
     seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
+    if stems: return _apart(inputs, settings, out, weights)
     def make(m, i, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings
         return perform(m, name, inputs[i], progress=progress, **how)
     return _each(
         inputs, make, lambda files: task.words(files, settings), out, weights, seeds, settings.get("steps")
     )
+
+def _apart(inputs, settings, out, weights):
+    "Render scores into stems: out/melody.flac and so on, and the mix; out-song/... of several scores."
+    folders = [Path(name).with_suffix("") for name in _names(str(Path(out).with_suffix(".flac")), [
+        Path(files[0]).stem for files in inputs])]
+    m = Msanii.from_pretrained(weights)
+    steps = settings["steps"] or m.settings.steps
+    made = dict(files=[], steps=steps, weights=weights, model_sha256=m.fingerprint())
+    for folder, (score,) in zip(folders, inputs):
+        try: found = m.render(score, stems=True, **{k: v for k, v in settings.items() if v is not None})
+        except Exception as error:
+            if (fault := _named(error, (score,))) is None: raise
+            raise InputError(fault) from error
+        found = {name.lower(): w.cpu() for name, w in found.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, waveform in {**found, "mix": sum(found.values())}.items():
+            save_audio(str(folder / f"{name}.flac"), waveform)
+            made["files"].append(dict(file=str(folder / f"{name}.flac"), inputs=[str(score)]))
+        tqdm.write(f"{folder}: {score}, {', '.join(found)} and their mix")
+    return made
 
 # %% ../nbs/74_app.ipynb #bef2d4fd
 def overview(named, path):
@@ -277,7 +306,7 @@ def _demo_score(songs, seconds):
 
 def _demo_pieces(m, score, name, seconds, how, out):
     "The pieces of the demonstration one by one: (name, waveform, what to say of it)."
-    drums = any(instrument.is_drum for instrument in score.instruments)
+    drums = "templates" not in m.parts and any(instrument.is_drum for instrument in score.instruments)
     if m.best_way == "score":
         piece = m.compose(max(seconds, 8), how["seed"], progress=False)
         piece.write(str(out / "composed.mid"))
@@ -341,15 +370,18 @@ def corpus(
     instruments: str = None,  # of which set: random, keyboards, mallets, guitars, strings, brass or winds
     seconds: float = None,  # of each song, from a place drawn song by song; whole songs otherwise
     rests: bool = False,  # silence it for a moment here and there, drawn song by song
+    arrange: str = None,  # arrange each song first: band (other players, bass, drums) or study
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
     jobs: int = -1,  # processes; -1 for one a core
 ):
     "Render songs into a corpus to train on; call it again to go on after an interruption."
+    import msanii.arranging  # it fills the table of arrangements
     source = (
         Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     )
     folder = render_corpus(
-        source, out, song_numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests
+        source, out, song_numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests,
+        arrange=arrange
     )
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:
@@ -398,13 +430,14 @@ def _weights(folder, network):
             f"{path} cannot be loaded: give to --init a folder that `msanii train` has written ({error})"
         ) from error
 
-def _save_trained(out, network, trained, mel, recipe, history, corpora):
+def _save_trained(out, network, trained, mel, recipe, history, corpora, templates=None):
     "Put a trained network into a model's folder, with what its use depends on, and its history."
     about = {}
     if network == "unet":
         window = (recipe.frames - 1) * mel.hop / mel.sample_rate
         settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=window)
         about = dict(settings=settings, condition=Condition(recipe.condition))
+        if isinstance(trained, Corrector): save_part(out, "templates", templates or Templates.load())
     save_part(out, network, trained, mel.cpu(), **about)
     return _told(out, network, recipe, history, corpora=[corpus_about(c) for c in corpora])
 
@@ -449,6 +482,7 @@ def train(
     init: str = None,  # a model whose weights to begin with, to train one further by another recipe
     workers: int = 0,  # processes that read ahead
     show: bool = False,  # print the recipe as json, and do nothing
+    templates: str = None,  # for a U-Net of a band: a folder that `msanii templates` has made (default: ours)
     data: str = None,  # for planner and composer: POP909's folder or zip, or MIDI files (default: $POP909)
 ):
     "Train a network, on one device or many; call it again to go on after an interruption."
@@ -471,10 +505,22 @@ def train(
     state.wait_for_everyone()
     mel = load_part(out, "mel") if (out / "config.json").exists() else corpus_mel(corpora)
     learn = train_vocoder if network == "vocoder" else train_unet
+    keys = load_part(templates, "templates") if templates else None
+    if network == "unet": how["templates"] = keys
     trained, mel, history = learn(corpora, recipe, mel=mel, **how)
     if not state.is_main_process:
         return None
-    return _save_trained(out, network, trained, mel, recipe, history, corpora)
+    return _save_trained(out, network, trained, mel, recipe, history, corpora, keys)
+
+def templates(
+    out: str = "model",      # folder of a model, which gets them
+    soundfont: str = None,   # an .sf2 file, instead of the one that comes along
+    jobs: int = -1,          # processes; -1 for one a core
+):
+    "Press every key of every instrument of a SoundFont, and keep how each sounds; some 20 minutes of a core."
+    save_part(out, "templates", found := Templates.measure(soundfont=soundfont, n_jobs=jobs))
+    print(f"{out}/templates.safetensors: {len(found.player)} players of {find_soundfont(soundfont).name}")
+    return dict(files=[dict(file=f"{out}/templates.safetensors")], players=len(found.player))
 
 # %% ../nbs/74_app.ipynb #e012919f
 def _is_model(folder):
@@ -543,6 +589,7 @@ OTHERS = {
     "compose": composed,
     "corpus": corpus,
     "train": train,
+    "templates": templates,
     "evaluate": evaluate,
     "app": app,
     "demo": demo,
@@ -556,7 +603,9 @@ EXAMPLES = {
     "corpus": (
         "msanii corpus --data download --out corpus",
         "msanii corpus --data my-midi-files --seconds 30 --songs train",
+        "msanii corpus --data POP909.zip --arrange band --out bands",
     ),
+    "templates": ("msanii templates --soundfont my.sf2 --out model",),
     "train": (
         "msanii train unet --corpus corpus --config shipped --out model",
         "msanii train unet --show > mine.json                      # change it, and then:",

@@ -13,6 +13,7 @@ import functools
 import operator
 import re
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pretty_midi
@@ -20,6 +21,7 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
+from .arranging import arrange
 from .audio import InputError
 from msanii.chords import (
     Chord,
@@ -56,7 +58,8 @@ from msanii.plan import (
 )
 from .pop909 import excerpt
 from .samplers import Around, Denoiser, ddim, noise, timesteps
-from .score import KEYS, LOWEST, ROLES, load_score, parse_key, roles
+from .score import parse_players, KEYS, LOWEST, ROLES, load_score, parse_key, roles
+from .pop909 import Span
 from msanii.sheet import (
     SIXTEENTHS,
     Sheet,
@@ -584,6 +587,8 @@ def compose(
     variation=0.2,      # how much sections that come again differ, 0 to 1
     lyrics=None,        # words for the melody's rhythm, a line a phrase
     lang="en",          # their language
+    instruments=None,   # who plays which role: 'melody=flute, piano=guitar', or a dict
+    band=False,         # arranged for a band, with bass and drums, drawn from the seed
     batch=None,         # how many pieces; then a list, with seeds from `seed` on
     steps=None,         # passes of each walk
     progress=True,      # show a bar
@@ -601,6 +606,7 @@ def compose(
                  bars=bars,
                  strength=None if strength is None else PART.check(strength))
     seed, = seeds(seed, 1)
+    players = parse_players(instruments or {})
     seconds = None if seconds is None else SECONDS.check(seconds)
     variation = PART.check(variation, "variation")
     steps = COMPOSE_STEPS if steps is None else min(STEPS.check(steps), self.composer.schedule.T)
@@ -616,7 +622,17 @@ def compose(
             if callback: callback(*args)
         _plan(self, piece, gen, steps, each, busy, strength)
         roll = write_notes(self, piece, gen, steps, each, strength, variation)
-    return _finish(piece, roll, busy, words, score, old)
+    return _played_by(_finish(piece, roll, busy, words, score, old), players, seed if band else None)
+
+def _played_by(piece, players, seed=None):
+    "A PrettyMIDI, arranged for a band if there is a seed, with its players {role: program}."
+    if seed is not None:
+        ends = [event.time for event in piece.text_events[1:]] + [piece.get_end_time()]
+        chords = [Span(event.time, end, event.text) for event, end in zip(piece.text_events, ends)]
+        piece = arrange(SimpleNamespace(score=piece, beats=None, chords=chords), seed, whole=True)
+    for track in piece.instruments:
+        if not track.is_drum: track.program = players.get(track.name, track.program)
+    return piece
 
 def _strike_words(piece, words):
     "Let the melody strike where the syllables of `set_lyrics` begin, and nowhere else before their end."

@@ -20,13 +20,14 @@ from tqdm.auto import tqdm
 
 from .audio import SAMPLE_RATE, InputError, replacing
 from .pop909 import SPLITS, excerpt, split
-from .score import find_fluidsynth, find_soundfont, render_score, role_notes, role_roll
+from .score import BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll
 
 # %% ../nbs/22_corpus.ipynb #aaa1f18a
 def _write_song(folder, number, waveform, table):
     "The two files of a song, each whole or not there, the waveform last; a loud song is turned down."
-    file = Path(folder) / f"{number:03d}.npy"
-    waveform = waveform / max(1.0, waveform.abs().max().item())
+    file, louder = Path(folder) / f"{number:03d}.npy", max(1.0, waveform.abs().max().item())
+    waveform = waveform / louder
+    table[:, 3] /= louder**0.5  # an amplitude is the square of a velocity
     with replacing(file.with_suffix(".notes.npy")) as temporary:
         np.save(temporary, table)
     with replacing(file) as temporary:
@@ -87,22 +88,25 @@ def with_rests(score, seed):
     return score
 
 # %% ../nbs/22_corpus.ipynb #eac558a7
-def _changed(score, number, programs, seconds, rests):
-    "The score as a corpus wants it."
-    score = change_programs(score, number, instruments_of(programs)) if programs else score
-    score = random_excerpt(score, seconds, number) if seconds else score
-    return with_rests(score, number) if rests else score
+ARRANGEMENTS = {}  # name: arrange(song, seed) -> score
 
-def _render_one(songs, number, folder, soundfont, programs=False, seconds=None, rests=False):
+def _changed(song, arrange, programs, seconds, rests):
+    "The score of a `Song` as a corpus wants it."
+    score = arrange(song, song.number) if arrange else song.score
+    score = change_programs(score, song.number, instruments_of(programs)) if programs else score
+    score = random_excerpt(score, seconds, song.number) if seconds else score
+    return with_rests(score, song.number) if rests else score
+
+def _render_one(songs, number, folder, soundfont, arrange=None, programs=False, seconds=None, rests=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
     file = Path(folder) / f"{number:03d}.npy"
     if not file.exists():
         try:
-            score = _changed(songs[number].score, number, programs, seconds, rests)
+            score = _changed(songs[number], arrange, programs, seconds, rests)
             waveform = render_score(score, soundfont=soundfont)
         except InputError as error:
             return number, 0, str(error)
-        _write_song(folder, number, waveform, role_notes(score))
+        _write_song(folder, number, waveform, band_notes(score))
     return number, np.load(file, mmap_mode="r").shape[1], None
 
 # %% ../nbs/22_corpus.ipynb #fee72dfc
@@ -121,11 +125,12 @@ def _write_corpus(folder, info):
         temporary.write_text(json.dumps(info, indent=1))
 
 # %% ../nbs/22_corpus.ipynb #d8eddc34
-SETTINGS = ("sample_rate", "source", "soundfont", "programs", "seconds", "rests")
+SETTINGS = ("sample_rate", "source", "soundfont", "arrange", "programs", "seconds", "rests")
 
-def _settings(songs, soundfont, programs, seconds, rests):
+def _settings(songs, soundfont, arrange, programs, seconds, rests):
     "What corpus.json says of the way in which its songs were made."
-    chosen = {"programs": instruments_of(programs), "seconds": seconds, "rests": bool(rests)}
+    chosen = {"arrange": arrange, "programs": instruments_of(programs), "seconds": seconds,
+              "rests": bool(rests)}
     return {"sample_rate": SAMPLE_RATE, "source": songs.name, "soundfont": find_soundfont(soundfont).name,
             **{name: value for name, value in chosen.items() if value}}
 
@@ -155,8 +160,8 @@ def corpus_about(folder):
     "What a training run notes of its corpus, to know it again: origin, and how many songs and samples."
     info = _read_corpus(folder)
     about = {name: info.get(name) for name in ("source", "soundfont", "programs", "seconds", "sample_rate")}
-    rests = {"rests": True} if info.get("rests") else {}
-    return {**about, **rests, "songs": len(info["songs"]), "samples": sum(info["songs"].values())}
+    more = {name: info[name] for name in ("arrange", "rests") if info.get(name)}
+    return {**about, **more, "songs": len(info["songs"]), "samples": sum(info["songs"].values())}
 
 # %% ../nbs/22_corpus.ipynb #cd53f54b
 def _collect(results, folder, info):
@@ -179,9 +184,10 @@ def render_corpus(
     n_jobs=-1,       # processes, as joblib has it (-1: one a core); the backend is the caller's
     progress=True,   # draw a bar
     rests=False,     # silence each song here and there (`with_rests`)
+    arrange=None,    # arrange each song first: a name in `ARRANGEMENTS`
 ):
     """Play songs in parallel into a folder: for song 7 the files 007.npy (int16 (2, n), 44.1 kHz) and
-    007.notes.npy (see `role_notes`), and corpus.json, which lists the songs. Returns the folder's path.
+    007.notes.npy (see `band_notes`), and corpus.json, which lists the songs. Returns the folder's path.
 
     Songs that are there already are skipped, so an interrupted call may be repeated, and a file is whole or
     not there. Damaged songs are left out with a warning that names them. `InputError` if the folder holds
@@ -194,9 +200,12 @@ def render_corpus(
         raise InputError(f"seconds is {seconds}: give 1 or more, or None for whole songs.")
     if programs and instruments_of(programs) not in INSTRUMENTS:
         raise InputError(f"there are no instruments {programs!r}: choose one of {', '.join(INSTRUMENTS)}.")
-    info = _open_corpus(songs, folder, _settings(songs, soundfont, programs, seconds, rests))
+    if arrange and arrange not in ARRANGEMENTS:
+        raise InputError(f"there is no arrangement {arrange!r}: choose one of {', '.join(ARRANGEMENTS)}.")
+    info = _open_corpus(songs, folder, _settings(songs, soundfont, arrange, programs, seconds, rests))
+    how = (soundfont, ARRANGEMENTS.get(arrange), programs, seconds, rests)
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_render_one)(songs, n, folder, soundfont, programs, seconds, rests) for n in numbers)
+        joblib.delayed(_render_one)(songs, n, folder, *how) for n in numbers)
     try:
         _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
     except (OSError, InputError) as error:
@@ -218,10 +227,10 @@ def _load(file, **how):
 # %% ../nbs/22_corpus.ipynb #6891c4fb
 class _Corpus(Dataset):
     "Windows of `frames` frames of a rendered corpus. Subclasses say how many, and where item i is (`place`)."
-    def __init__(self, folder, frames, numbers, hop):
+    def __init__(self, folder, frames, numbers, hop, guess=None):
         if frames < 2:
             raise InputError(f"frames is {frames}: a window has 2 frames or more.")
-        self.folder, self.frames, self.hop = Path(folder), frames, hop
+        self.folder, self.frames, self.hop, self.guess = Path(folder), frames, hop, guess
         songs = {int(number): n for number, n in _read_corpus(folder)["songs"].items()}
         self.numbers = [number for number in songs if numbers is None or number in numbers]
         if not self.numbers:
@@ -243,14 +252,26 @@ class _Corpus(Dataset):
         waveform = torch.from_numpy(np.divide(stored, 32_767, dtype=np.float32))
         if waveform.shape[1] < self.span:
             waveform = torch.nn.functional.pad(waveform, (0, self.span - waveform.shape[1]))
-        roll = role_roll(_load(self.folder / f"{number:03d}.notes.npy"), self.frames, start, self.hop)
-        return dict(waveform=waveform, roll=roll, song=number, start_frame=start)
+        table = _load(self.folder / f"{number:03d}.notes.npy")
+        if table.shape[1] < 7:  # of a corpus of before: a piano's
+            table = np.pad(table, ((0, 0), (0, 7 - table.shape[1])))
+        where = self.frames, start, self.hop
+        rolls = dict(roll=role_roll(_of_roles(table), *where), band=band_roll(table, *where))
+        item = dict(rolls, waveform=waveform)
+        if self.guess: item["guess"] = self.guess(table, *where)
+        return dict(item, song=number, start_frame=start)
+
+def _of_roles(table):
+    "`band_notes` as `role_notes`: drums have no keys, and the bass is played by the piano's hands."
+    table = table[table[:, 4] != BAND.index("DRUMS"), :5].copy()
+    table[:, 4] = np.minimum(table[:, 4], BAND.index("PIANO"))
+    return table
 
 # %% ../nbs/22_corpus.ipynb #a5901317
 class Windows(_Corpus):
     """Random windows of a rendered corpus. Item i is a dict: waveform (2, (frames - 1) * hop), float32 at
-    44.1 kHz; roll (1, 528, frames) on the same frames (see `role_roll`); song, its number; start_frame, on
-    the hop grid of the song.
+    44.1 kHz; roll (1, 528, frames) and band (1, 352, frames) on the same frames (see `role_roll` and
+    `band_roll`); guess, if asked for; song, its number; start_frame, on the hop grid of the song.
 
     Item i depends on the songs, `seed` and i alone, in whatever process and order it is read, so that
     training resumes by its index."""
@@ -262,8 +283,9 @@ class Windows(_Corpus):
         length=None,    # how many windows there are; None: as many as fit into the songs
         seed=0,         # what the windows are drawn from, together with their index
         hop=1024,       # samples from one frame to the next
+        guess=None,     # guess(`band_notes`, frames, start, hop) -> what else an item holds of its notes
     ):
-        super().__init__(corpus_folder, frames, numbers, hop)
+        super().__init__(corpus_folder, frames, numbers, hop, guess)
         if length is not None and length < 1:
             raise InputError(f"length is {length}: give 1 window or more, or None.")
         fit = sum(-(-starts // (frames - 1)) for starts in self.starts.values())
@@ -298,9 +320,9 @@ class Mixed(Dataset):
 # %% ../nbs/22_corpus.ipynb #09ce2b31
 class Grid(_Corpus):
     """The windows of a rendered corpus one after the other, without overlap, as items like those of
-    `Windows`: for validation. `frames`, `numbers` and `hop` are as there."""
-    def __init__(self, corpus_folder, frames=512, numbers=None, hop=1024):
-        super().__init__(corpus_folder, frames, numbers, hop)
+    `Windows`: for validation. Its arguments are as there."""
+    def __init__(self, corpus_folder, frames=512, numbers=None, hop=1024, guess=None):
+        super().__init__(corpus_folder, frames, numbers, hop, guess)
         self.places = [(number, start) for number in self.numbers
                        for start in range(0, self.starts[number], frames - 1)]
 

@@ -293,8 +293,11 @@ class MelTransform(_FilterBank):
             raise InputError(f"waveform has shape {tuple(waveform.shape)}: MelTransform takes a batch "
                              "(b, c, n); use waveform[None].")
         with full_precision(waveform):
-            mel = self.filters @ magnitude(waveform, self.n_fft, self.hop)
-            return self.minmax(self.standard((mel + self.eps).log()))
+            return self.scale(self.filters @ magnitude(waveform, self.n_fft, self.hop))
+
+    def scale(self, mel):
+        "Mel magnitude, linear (..., f, t) -> scaled log-mel, as the networks see it."
+        return self.minmax(self.standard((mel + self.eps).log()))
 
 # %% ../nbs/01_mel.ipynb #f49625fe
 @patch

@@ -24,12 +24,14 @@ from safetensors.torch import load_file, save
 
 from .audio import InputError, replacing
 from .bits import BitUNet
-from .condition import SCORE_AND_CONTEXT, Condition
+from .correction import build_unet
+from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
 from .diffusion import Schedule
 from .mel import MelTransform
 from .phase import griffin_lim
 from .samplers import SAMPLERS
 from .score import role_roll
+from .templates import Templates, score_rows
 from .unet import UNet
 from .vocoder import Vocoder, build_vocoder
 
@@ -56,13 +58,16 @@ class Part(NamedTuple):
     half: bool = True
 
 PARTS = {
-    "unet": Part(UNet, "sample, render and every edit", "`msanii train unet --out FOLDER` makes one"),
+    "unet": Part(build_unet, "sample, render and every edit", "`msanii train unet --out FOLDER` makes one"),
     "vocoder": Part(build_vocoder, "all that becomes sound", "`msanii train vocoder --out FOLDER` makes one"),
     "planner": Part(
         BitUNet, "compose, and sample by a score,", "`msanii train planner --out FOLDER` makes one"
     ),
     "composer": Part(
         BitUNet, "compose, and sample by a score,", "`msanii train composer --out FOLDER` makes one"
+    ),
+    "templates": Part(
+        Templates, "a score played by a band", "`msanii templates --out FOLDER` makes some", half=False
     ),
     "mel": Part(
         MelTransform,
@@ -109,7 +114,9 @@ class Msanii:
         if settings.sampler not in SAMPLERS:
             raise InputError(f"sampler {settings.sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
         rows = self.unet.d_cond if "unet" in parts else 0
-        if condition is None: condition = SCORE_AND_CONTEXT if rows == SCORE_AND_CONTEXT.rows else Condition()
+        if condition is None:  # that of the weights of the package, of today or of before, or none
+            known = {c.rows: c for c in (BAND_AND_CONTEXT, SCORE_AND_CONTEXT)}
+            condition = known.get(rows, Condition())
         self.condition = condition if isinstance(condition, Condition) else Condition(condition)
         if "unet" in parts and self.condition.rows != rows:
             raise InputError(
@@ -173,8 +180,9 @@ def show(self: Msanii, shape, start=0, **given):
     it takes none.
 
     given: fields by name, as `Condition` takes them; None hides one. score: whatever `load_score` takes, or
-    its roll (1 or b, 1, 528, t); start: the frame of the score that is frame 0. context: a pair of a scaled
-    mel of `shape` and where it is kept, bool (t,). InputError for a field that the network does not take."""
+    its rows (1 or b, 1 or c, rows, t); start: the frame of the score that is frame 0. context: a pair of a
+    scaled mel of `shape` and where it is kept, bool (t,). InputError for a field that the network does not
+    take."""
     given = {name: x for name, x in given.items() if x is not None}
     for name in given:
         if name not in self.condition:
@@ -186,9 +194,13 @@ def show(self: Msanii, shape, start=0, **given):
 
 @patch
 def _roll(self: Msanii, score, shape, start):
-    "The roll (b, 1, 528, t) of a score."
+    "The rows (b, 1 or 2, rows, t) that the U-Net is shown of a score: a roll, or a guess of the mel and one."
     if not torch.is_tensor(score):
-        score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
+        if self.condition.fields["score"].rows == SCORE_AND_CONTEXT.fields["score"].rows:
+            score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
+        else:
+            score = score_rows(self.templates, self.mel, score, shape[-1], start)[None]
+            if shape[1] == 1: score = score.mean(1, keepdim=True)
     return score.expand(shape[0], -1, -1, -1).to(self.device)
 
 # %% ../nbs/31_pipeline.ipynb #f97e7047

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['DRAWS', 'RECIPES', 'PARTS', 'fit_mel', 'gains', 'retuned', 'vocoder_loss', 'draw', 'draw_keep', 'draw_score',
-           'draw_context', 'draw_condition', 'unet_loss', 'warm_up', 'Recipe', 'VocoderRecipe', 'UNetRecipe',
-           'paper_steps', 'learning_rate', 'DamagedCheckpoint', 'save_checkpoint', 'checkpoints', 'read_checkpoint',
-           'load_checkpoint', 'processes', 'validate', 'Run', 'train', 'LossPlot', 'corpus_mel', 'train_vocoder',
-           'train_unet']
+           'draw_context', 'draw_condition', 'at_level', 'unet_loss', 'warm_up', 'Recipe', 'VocoderRecipe',
+           'UNetRecipe', 'paper_steps', 'learning_rate', 'DamagedCheckpoint', 'save_checkpoint', 'checkpoints',
+           'read_checkpoint', 'load_checkpoint', 'processes', 'validate', 'Run', 'train', 'LossPlot', 'corpus_mel',
+           'train_vocoder', 'train_unet']
 
 # %% ../nbs/30_training.ipynb #cea8ae8b
 import functools
@@ -34,14 +34,15 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from .audio import InputError, resample
-from .condition import SCORE_AND_CONTEXT, Condition
+from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
+from .correction import build_unet
 from .corpus import Grid, Mixed, Windows, corpus_about, corpus_split
 from .diffusion import Schedule, diffusion_loss
 from .losses import log_magnitude, spectral_convergence
 from .mel import MelTransform, magnitude
 from .phase import griffin_lim
 from .samplers import Clipped, Denoiser, ddim, noise, timesteps
-from .unet import UNet
+from .templates import ROLL_SCALE, Templates
 from .vocoder import Vocoder, build_vocoder
 
 # %% ../nbs/30_training.ipynb #59a5f9b2
@@ -116,7 +117,7 @@ def draw_keep(frames, rng):
 
 # %% ../nbs/30_training.ipynb #7c992448
 def draw_score(batch, i, x0, rng):
-    "The roll (1, 1, 528, t) of item i."
+    "The roll (1, 1 or c, rows, t) of item i."
     return batch["roll"][i : i + 1]
 
 def draw_context(batch, i, x0, rng):
@@ -158,6 +159,17 @@ def _check_draws(condition, shown):
                              "(batch, i, x0, rng) -> values of item i, or (values, where they are shown)")
 
 # %% ../nbs/30_training.ipynb #62190640
+def at_level(batch, mel, gain=0.0, seed=0):
+    """A batch of windows with a `guess` (b, c, f, t): drawn levels, and none louder than the mel can hold.
+    Its `roll` becomes what a band's network is shown (b, c, 480, t), as in `score_rows`."""
+    guess, top = batch["guess"], mel.inverse(torch.ones(1, device=mel.filters.device)).to(batch["guess"])
+    level = gains(batch["index"], gain, seed) if gain else torch.ones(len(guess), device=guess.device)
+    level = torch.minimum(level, top / guess.amax((1, 2, 3)).clamp(min=1e-9))[:, None, None]
+    guess = mel.scale(guess * level[..., None]).clamp(-1, 1)
+    band = ROLL_SCALE * batch["band"] * level[..., None].sqrt()  # an amplitude is the square of a velocity
+    roll = torch.cat([guess, band.expand(-1, guess.shape[1], -1, -1)], 2)
+    return dict(batch, waveform=batch["waveform"] * level, roll=roll)
+
 def unet_loss(
     unet,                 # from x_t, t and possibly a condition to an estimate
     batch,                # of windows: `waveform`, their numbers `index`, and what the draws take
@@ -167,8 +179,10 @@ def unet_loss(
     seed=0,               # of timesteps, noise and condition
     condition=None,       # the `Condition` that the network takes, if any
     shown=None,           # {field: how often it is shown}, see `draw_condition`
+    gain=0.0,             # dB by which windows with a guess are made quieter, a third of it louder
 ):
     "The paper's simplified loss (L1) on a batch of windows, a scalar."
+    if "guess" in batch: batch = at_level(batch, mel, gain, seed)
     x0 = mel(batch["waveform"]).clamp(-1, 1)
     t, eps = draw(batch["index"], x0, schedule.T, seed)
     cond = draw_condition(condition, batch, x0, shown or {}, seed) if condition and condition.rows else None
@@ -261,6 +275,7 @@ class UNetRecipe(Recipe):
     objective: str = "epsilon"     # what the network predicts: epsilon, x0 or v
     condition: list = field(default_factory=list)  # the fields that it is shown, see `Condition.settings`
     shown: dict = field(default_factory=dict)      # how often, 0 to 1, by name; always, if not named
+    gain: float = 0.0              # dB by which a band's windows are made quieter, a third of it louder
 
     def __post_init__(self):
         super().__post_init__()
@@ -310,11 +325,12 @@ RECIPES = {
     "unet": {
         "paper": UNetRecipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
         "shipped": UNetRecipe(
-            dict(width=352, levels=5, blocks=1, attention=2, expansion=2, join=True),
-            steps=5000, batch=2, frames=512, mix=[3, 1], objective="x0",
-            condition=SCORE_AND_CONTEXT.settings(), shown=dict(score=0.75, context=0.4),
-            lr=8e-4, decay=0.4, betas=(0.9, 0.99), warmup=200, ema=0.98, ema_start=500,
-            log_every=20, validate_every=500, save_every=250),
+            dict(width=352, levels=5, blocks=1, attention=2, expansion=2, join=True,
+                 told=BAND_AND_CONTEXT.places["score"].stop),
+            steps=2500, batch=2, frames=256, mix=[4, 3.5, 2.5], objective="x0", gain=12,
+            condition=BAND_AND_CONTEXT.settings(), shown=dict(score=0.6, context=0.4),
+            lr=5e-4, decay=0.6, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
+            log_every=50, validate_every=500, save_every=500),
         "small": UNetRecipe(
             dict(width=192, levels=4, blocks=1, attention=1, expansion=2),
             steps=240, batch=4, frames=192, objective="x0",
@@ -723,13 +739,13 @@ def corpus_mel(corpora):
     corpus = corpora if isinstance(corpora, (str, Path)) else corpora[0]
     return fit_mel(Windows(corpus, 512, corpus_split(corpus, "train")))
 
-def _data(corpora, recipe):
+def _data(corpora, recipe, guess=None):
     "Training windows of a corpus or several, the first one's validation songs (or None), what to note of it."
     corpora = [corpora] if isinstance(corpora, (str, Path)) else list(corpora)
-    how = dict(length=recipe.steps * recipe.batch, seed=recipe.seed)
+    how = dict(length=recipe.steps * recipe.batch, seed=recipe.seed, guess=guess)
     sets = [Windows(c, recipe.frames, corpus_split(c, "train"), **how) for c in corpora]
     validation = corpus_split(corpora[0], "validation")
-    valid = Grid(corpora[0], recipe.frames, validation) if validation else None
+    valid = Grid(corpora[0], recipe.frames, validation, guess=guess) if validation else None
     data = sets[0] if len(sets) == 1 else Mixed(sets, recipe.mix, recipe.seed)
     return data, valid, dict(corpora=[corpus_about(c) for c in corpora])
 
@@ -759,17 +775,21 @@ def _heard(vocoder, mel, waveform):
     return {"true": show(true), "vocoder": show(made), "sound": sound[0]}
 
 # %% ../nbs/30_training.ipynb #f1636bcb
-def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, **kwargs):
+def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, templates=None, **kwargs):
     """Train a U-Net on a rendered corpus or a list of them, by a `UNetRecipe`: (unet, mel, history).
 
-    mel is fitted if not given. kwargs go to `train`."""
-    data, valid, about = _data(corpora, recipe)
+    mel is fitted if not given; templates, for a network that is shown a band's score, are the package's if
+    not given. kwargs go to `train`."""
+    told = {f["name"]: f["rows"] for f in recipe.condition}
+    band = told.get("score") == BAND_AND_CONTEXT.fields["score"].rows
+    guess = (templates or Templates.load()).guess if band else None
+    data, valid, about = _data(corpora, recipe, guess)
     mel = (mel or corpus_mel(corpora)).to(processes().device)
     torch.manual_seed(recipe.seed)
     condition, schedule = Condition(recipe.condition), Schedule.named(recipe.schedule)
-    unet = UNet(**recipe.network, d_cond=condition.rows)
+    unet = build_unet(**recipe.network, d_cond=condition.rows)
     loss = functools.partial(unet_loss, mel=mel, schedule=schedule, objective=recipe.objective,
-                             seed=recipe.seed, condition=condition, shown=recipe.shown)
+                             seed=recipe.seed, condition=condition, shown=recipe.shown, gain=recipe.gain)
     sample = lambda unet: _dreamt(Denoiser(unet, schedule, recipe.objective), mel, recipe.frames)
     unet, history = train(unet, loss, data, recipe, valid, about=about, sample=sample, **kwargs)
     return unet, mel, history

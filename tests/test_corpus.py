@@ -133,7 +133,7 @@ def test_real_songs_become_a_corpus(tmp_path):
 def test_other_programs(tmp_path, corpus):
     folder = render_corpus(Composed(3, 5.0), tmp_path / "a", programs=True, n_jobs=1, progress=False)
     assert not np.array_equal(np.load(folder / "001.npy"), np.load(corpus / "001.npy"))
-    tables = [np.load(f / "001.notes.npy") for f in (folder, corpus)]
+    tables = [np.load(f / "001.notes.npy")[:, :3] for f in (folder, corpus)]
     assert np.array_equal(*tables)  # composed songs have no pedal
     with pytest.raises(InputError, match="another corpus"):
         render_corpus(Composed(3, 5.0), folder, n_jobs=1, progress=False)

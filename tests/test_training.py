@@ -315,7 +315,7 @@ def test_flat_recipes(tmp_path):
     plain = flat(RECIPE, score=0.0, context=0.0, network=RECIPE.network)
     assert UNetRecipe.from_dict(plain) == RECIPE and Recipe.from_dict(plain).steps == 8
     with pytest.raises(InputError, match="d_cond=658"): UNetRecipe.from_dict({"score": 0.5})
-    with pytest.raises(InputError, match="unknown settings gain"): UNetRecipe.from_dict({"gain": 10})
+    with pytest.raises(InputError, match="unknown settings detune"): UNetRecipe.from_dict({"detune": 0.5})
     others = dict(schedule="cosine", objective="epsilon", score=0.0, context=0.0)
     assert VocoderRecipe.from_dict(dict(gain=30, **others)) == VocoderRecipe(gain=30)
     with pytest.raises(InputError, match="settings objective"): VocoderRecipe.from_dict({"objective": "v"})

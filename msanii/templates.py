@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HOP', 'AGES', 'SINCE', 'KITS', 'ALL_PLAYERS', 'FLOOR', 'RANK', 'POWER', 'ROLL_SCALE', 'measure', 'compress', 'unpack',
-           'rounding', 'Templates', 'score_rows']
+           'rounding', 'Templates', 'shown_rows', 'score_rows']
 
 # %% ../nbs/27_templates.ipynb #7fef3e15
 import math
@@ -247,10 +247,15 @@ def _frames(first, last, n):
 # %% ../nbs/27_templates.ipynb #e9292941
 ROLL_SCALE = 6.0
 
+def shown_rows(mel, guess, roll):
+    """A guess (..., c, f, t), linear, and a `band_roll` (..., 1, 352, t) as a network is shown them: one
+    below the other, the guess scaled as the mel is, the roll times 6."""
+    guess = mel.scale(guess).clamp(-1, 1)
+    return torch.cat([guess, (ROLL_SCALE * roll).expand(*guess.shape[:-2], -1, -1)], -2)
+
 def score_rows(templates, mel, score, frames, start=0):
     """What a network is shown of a score (or its `band_notes`): (2, 480, frames), float32. 128 rows of the
     guess, scaled as the mel is, then the `band_roll`, times 6."""
     table = score if isinstance(score, np.ndarray) else band_notes(score)
-    guess = mel.scale(templates.guess(table, frames, start, mel.hop).to(mel.filters.device)).clamp(-1, 1)
-    roll = ROLL_SCALE * band_roll(table, frames, start, mel.hop).to(guess.device)
-    return torch.cat([guess, roll.expand(2, -1, -1)], 1)
+    guess, roll = templates.guess(table, frames, start, mel.hop), band_roll(table, frames, start, mel.hop)
+    return shown_rows(mel, guess.to(mel.filters.device), roll.to(mel.filters.device))

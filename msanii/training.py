@@ -42,7 +42,7 @@ from .losses import log_magnitude, spectral_convergence
 from .mel import MelTransform, magnitude
 from .phase import griffin_lim
 from .samplers import Clipped, Denoiser, ddim, noise, timesteps
-from .templates import ROLL_SCALE, Templates
+from .templates import Templates, shown_rows
 from .vocoder import Vocoder, build_vocoder
 
 # %% ../nbs/30_training.ipynb #59a5f9b2
@@ -165,9 +165,8 @@ def at_level(batch, mel, gain=0.0, seed=0):
     guess, top = batch["guess"], mel.inverse(torch.ones(1, device=mel.filters.device)).to(batch["guess"])
     level = gains(batch["index"], gain, seed) if gain else torch.ones(len(guess), device=guess.device)
     level = torch.minimum(level, top / guess.amax((1, 2, 3)).clamp(min=1e-9))[:, None, None]
-    guess = mel.scale(guess * level[..., None]).clamp(-1, 1)
-    band = ROLL_SCALE * batch["band"] * level[..., None].sqrt()  # an amplitude is the square of a velocity
-    roll = torch.cat([guess, band.expand(-1, guess.shape[1], -1, -1)], 2)
+    band = batch["band"] * level[..., None].sqrt()  # an amplitude is the square of a velocity
+    roll = shown_rows(mel, guess * level[..., None], band)
     return dict(batch, waveform=batch["waveform"] * level, roll=roll)
 
 def unet_loss(

@@ -106,8 +106,8 @@ def _each(inputs, make, say, out, weights, seeds, steps):
     """Make and save a result of each input, a tuple of files: make(m, i, progress) -> waveform (2, n) of
     input i.
 
-    say(files): what to tell of a result. seeds: one an input. steps(m): the network passes. Returns what `--json` prints. `Incomplete` for
-    inputs that cannot be used, after the work on the others."""
+    say(files): what to tell of a result. seeds: one an input. steps(m): the network passes. Returns what
+    `--json` prints. `Incomplete` for inputs that cannot be used, after the work on the others."""
     _check_out(out)
     names = _names(out, [Path(files[0]).stem if files else s for files, s in zip(inputs, seeds)])
     m, alone, faults = Msanii.from_pretrained(weights), len(inputs) == 1, []

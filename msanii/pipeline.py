@@ -137,7 +137,7 @@ class Msanii:
 
     @property
     def plays_band(self):
-        "Does the U-Net take a band's score, its first guess and a roll of keys and drums? Or that of a piano?"
+        "Does the U-Net take a band's score, that is its first guess and a roll of keys and drums?"
         field = self.condition.fields.get("score")
         return field is not None and field.rows == BAND_AND_CONTEXT.fields["score"].rows
 

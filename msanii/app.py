@@ -440,7 +440,10 @@ def _save_trained(out, network, trained, mel, recipe, history, corpora, template
         window = (recipe.frames - 1) * mel.hop / mel.sample_rate
         settings = dict(schedule=recipe.schedule, objective=recipe.objective, window=window)
         about = dict(settings=settings, condition=Condition(recipe.condition))
-        if isinstance(trained, Corrector): save_part(out, "templates", templates or Templates.load())
+        if isinstance(trained, Corrector):
+            from msanii.training import fit_texture
+            templates = fit_texture(templates or Templates.load(), trained, mel, recipe, corpora)
+            save_part(out, "templates", templates)
     save_part(out, network, trained, mel.cpu(), **about)
     return _told(out, network, recipe, history, corpora=[corpus_about(c) for c in corpora])
 

@@ -24,7 +24,7 @@ from .pipeline import Msanii
 from .sampling import SECONDS
 from .score import load_score
 from .style_transfer import STRENGTH
-from .render import PASSES
+from .render import PASSES, TEXTURE
 from .walk import GUIDANCE, SECOND, SEED, STEPS, Parameter, memory
 
 # %% ../nbs/49_tasks.ipynb #d6302674
@@ -155,7 +155,7 @@ TASKS = {
         "Play scores: MIDI files to sound.",
         Msanii.render,
         (Input("scores", "score", "MIDI files, one or more", many=True),),
-        (SEED, PASSES, GUIDANCE),
+        (SEED, PASSES, GUIDANCE, TEXTURE),
         "{} played",
         ("score",),
         (

@@ -7,7 +7,7 @@ __all__ = ['DRAWS', 'RECIPES', 'PARTS', 'fit_mel', 'gains', 'retuned', 'vocoder_
            'draw_context', 'draw_condition', 'at_level', 'unet_loss', 'warm_up', 'Recipe', 'VocoderRecipe',
            'UNetRecipe', 'paper_steps', 'learning_rate', 'DamagedCheckpoint', 'save_checkpoint', 'checkpoints',
            'read_checkpoint', 'load_checkpoint', 'processes', 'validate', 'Run', 'train', 'LossPlot', 'corpus_mel',
-           'train_vocoder', 'train_unet']
+           'train_vocoder', 'train_unet', 'fit_texture']
 
 # %% ../nbs/30_training.ipynb #cea8ae8b
 import functools
@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
@@ -33,7 +34,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
-from .audio import InputError, resample
+from .audio import SAMPLE_RATE, InputError, resample
 from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
 from .correction import build_unet
 from .corpus import Grid, Mixed, Windows, corpus_about, corpus_split
@@ -799,3 +800,24 @@ def _dreamt(denoiser, mel, frames):
     start = noise(shape, torch.Generator().manual_seed(0), mel.filters.device)
     x = ddim(Clipped(denoiser), start, timesteps(20))
     return {"mel": x[0], "sound": griffin_lim(mel.to_magnitude(x), n_fft=mel.n_fft, hop=mel.hop)[0]}
+
+# %% ../nbs/30_training.ipynb #5eb66a9e
+@torch.no_grad()
+def fit_texture(templates, unet, mel, recipe, corpora, windows=24):
+    """Learn from some training windows what a network of a band leaves out: the `Templates`, whose `flutter`
+    knows it now."""
+    condition = Condition(recipe.condition)
+    denoiser = lambda cond: Denoiser(unet.eval(), Schedule.named(recipe.schedule), recipe.objective, cond)
+    found, gen = [], torch.Generator().manual_seed(0)
+    notes = lambda table, frames, start, hop: np.r_["1", table[:, :2] - start * hop / SAMPLE_RATE, table[:, 2:]]
+    for corpus in [corpora] if isinstance(corpora, (str, Path)) else corpora:
+        data = Windows(corpus, 512, corpus_split(corpus, "train"), windows // len(corpora), guess=notes)
+        for item in (data[i] for i in range(len(data))):
+            table, x = item["guess"], noise((1, 2, 128, 512), gen, mel.filters.device)
+            guess, band = templates.guess(table, 512), item["band"]
+            level = min(1.0, mel.inverse(torch.ones(1).to(x)).item() / max(guess.max().item(), 1e-9))
+            shown = shown_rows(mel, guess[None].to(x) * level, band[None].to(x) * level**0.5)
+            made = denoiser(condition(x.shape, score=shown))(x, 999).clamp(-1, 1)
+            real = mel(item["waveform"][None].to(x) * level)
+            found.append((table, *(mel.unscale(y)[0].cpu() for y in (made, real.clamp(-1, 1)))))
+    return templates.fit_unrest(found)

@@ -406,7 +406,8 @@ def corpus(
 
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
-    from msanii.composing import RECIPES  # all of them, once its own are added
+    import msanii.hearing  # it adds recipes, as the next does
+    from msanii.composing import RECIPES
     if network not in RECIPES:
         raise InputError(f"there is nothing called {network!r} to train: give {' or '.join(RECIPES)}")
     known = RECIPES[network]
@@ -480,7 +481,7 @@ def _told(out, network, recipe, history, **about):
     return dict(files=files, steps=steps, validation=valid)
 
 def train(
-    network: str,  # vocoder or unet, of a corpus; planner or composer, of scores
+    network: str,  # vocoder, unet or transcriber, of a corpus; planner or composer, of scores
     corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = "corpus",
     config: str = "small",  # a recipe: paper, small, shipped, or a json file
     out: str = "model",  # folder of the model; the checkpoints and a TensorBoard log go into it, too
@@ -493,6 +494,7 @@ def train(
 ):
     "Train a network, on one device or many; call it again to go on after an interruption."
     # here, since who renders a file need not have what training needs
+    from msanii.hearing import train_transcriber
     from msanii.training import corpus_mel, processes, train_unet, train_vocoder
 
     recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
@@ -510,7 +512,7 @@ def train(
         save_part(out, "vocoder", *pretrained_vocoder())
     state.wait_for_everyone()
     mel = load_part(out, "mel") if (out / "config.json").exists() else corpus_mel(corpora)
-    learn = train_vocoder if network == "vocoder" else train_unet
+    learn = dict(vocoder=train_vocoder, unet=train_unet, transcriber=train_transcriber)[network]
     keys = load_part(templates, "templates") if templates else None
     if network == "unet": how["templates"] = keys
     trained, mel, history = learn(corpora, recipe, mel=mel, **how)

@@ -32,6 +32,7 @@ from .phase import griffin_lim
 from .samplers import SAMPLERS
 from .score import role_roll
 from .templates import Templates, score_rows
+from .transcriber import Transcriber
 from .unet import UNet
 from .vocoder import Vocoder, build_vocoder
 
@@ -66,6 +67,7 @@ PARTS = {
     "composer": Part(
         BitUNet, "compose, and sample by a score,", "`msanii train composer --out FOLDER` makes one"
     ),
+    "transcriber": Part(Transcriber, "transcribe", "`msanii train transcriber --out FOLDER` makes one"),
     "templates": Part(
         Templates, "a score played by a band", "`msanii templates --out FOLDER` makes some", half=False
     ),

@@ -7,7 +7,7 @@ __all__ = ['DRAWS', 'RECIPES', 'PARTS', 'fit_mel', 'gains', 'retuned', 'vocoder_
            'draw_context', 'draw_condition', 'at_level', 'unet_loss', 'warm_up', 'Recipe', 'VocoderRecipe',
            'UNetRecipe', 'paper_steps', 'learning_rate', 'DamagedCheckpoint', 'save_checkpoint', 'checkpoints',
            'read_checkpoint', 'load_checkpoint', 'processes', 'validate', 'Run', 'train', 'LossPlot', 'corpus_mel',
-           'train_vocoder', 'train_unet', 'fit_texture']
+           'training_data', 'train_vocoder', 'train_unet', 'fit_texture']
 
 # %% ../nbs/30_training.ipynb #cea8ae8b
 import functools
@@ -739,7 +739,7 @@ def corpus_mel(corpora):
     corpus = corpora if isinstance(corpora, (str, Path)) else corpora[0]
     return fit_mel(Windows(corpus, 512, corpus_split(corpus, "train")))
 
-def _data(corpora, recipe, guess=None):
+def training_data(corpora, recipe, guess=None):
     "Training windows of a corpus or several, the first one's validation songs (or None), what to note of it."
     corpora = [corpora] if isinstance(corpora, (str, Path)) else list(corpora)
     how = dict(length=recipe.steps * recipe.batch, seed=recipe.seed, guess=guess)
@@ -754,7 +754,7 @@ def train_vocoder(corpora, recipe=RECIPES["vocoder"]["small"], mel=None, **kwarg
     """Train a vocoder on a rendered corpus or a list of them, by a `VocoderRecipe`: (vocoder, mel, history).
 
     mel is fitted if not given. kwargs go to `train`."""
-    data, valid, about = _data(corpora, recipe)
+    data, valid, about = training_data(corpora, recipe)
     mel = (mel or corpus_mel(corpora)).to(processes().device)
     torch.manual_seed(recipe.seed)
     loss = functools.partial(vocoder_loss, mel=mel, gain=recipe.gain, seed=recipe.seed, w_sc=recipe.w_sc,
@@ -783,7 +783,7 @@ def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, templates=Non
     told = {f["name"]: f["rows"] for f in recipe.condition}
     band = told.get("score") == BAND_AND_CONTEXT.fields["score"].rows
     guess = (templates or Templates.load()).guess if band else None
-    data, valid, about = _data(corpora, recipe, guess)
+    data, valid, about = training_data(corpora, recipe, guess)
     mel = (mel or corpus_mel(corpora)).to(processes().device)
     torch.manual_seed(recipe.seed)
     condition, schedule = Condition(recipe.condition), Schedule.named(recipe.schedule)

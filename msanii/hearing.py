@@ -6,7 +6,7 @@
 __all__ = ['WEAR', 'filtered', 'detuned', 'in_a_room', 'compressed', 'noisy', 'worn', 'hearing_loss', 'HearingRecipe',
            'train_transcriber']
 
-# %% ../nbs/34_hearing.ipynb #b4e19073
+# %% ../nbs/34_hearing.ipynb #cf87e653
 import functools
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from .mel import hz_to_mel, mel_to_hz
 from .training import RECIPES, Recipe, corpus_mel, processes, train, training_data
 from .transcriber import Transcriber, notes_loss, targets
 
-# %% ../nbs/34_hearing.ipynb #32c56b2a
+# %% ../nbs/34_hearing.ipynb #184c6c80
 def filtered(mel, gen):
     "A mel magnitude (f, t) through a random filter: a smooth curve of some dB, and at times less treble."
     draw = lambda *n: torch.rand(*n, generator=gen)
@@ -27,7 +27,7 @@ def filtered(mel, gen):
     if draw(1) < 0.25: curve = curve - 80 * draw(1) * (torch.linspace(0, 1, len(mel)) - 0.5).clamp(min=0)
     return mel * 10 ** ((curve + 20 * draw(1) - 14) / 20)[:, None]
 
-# %% ../nbs/34_hearing.ipynb #da047885
+# %% ../nbs/34_hearing.ipynb #f7582dae
 def detuned(mel, gen, sample_rate=44_100):
     "A mel magnitude (f, t) up to 40 cents higher or lower."
     factor = 2 ** ((80 * torch.rand(1, generator=gen).item() - 40) / 1200)
@@ -37,7 +37,7 @@ def detuned(mel, gen, sample_rate=44_100):
     share = (at - low).clamp(0, 1)[:, None]
     return (1 - share) * mel[low.long()] + share * mel[low.long() + 1]
 
-# %% ../nbs/34_hearing.ipynb #e83843df
+# %% ../nbs/34_hearing.ipynb #8162d95e
 def in_a_room(mel, gen, frames=48, hop=1024, sample_rate=44_100):
     "A mel magnitude (f, t) with a reverberation of 0.2 to 1.5 s, 8 to 30 dB below the sound."
     seconds, below = 0.2 + 1.3 * torch.rand(1, generator=gen), 8 + 22 * torch.rand(1, generator=gen)
@@ -46,7 +46,7 @@ def in_a_room(mel, gen, frames=48, hop=1024, sample_rate=44_100):
     tail = F.conv1d(power, fall.flip(0)[None, None] * 10 ** (-below / 10))[:, 0, :-1]
     return (mel.square() + tail).sqrt()
 
-# %% ../nbs/34_hearing.ipynb #3b706f94
+# %% ../nbs/34_hearing.ipynb #edc4c873
 def compressed(mel, gen, frames=9):
     "A mel magnitude (f, t) whose level, in dB below its loudest moment, is multiplied by 0.5 to 1."
     power = mel.square().sum(0)
@@ -54,7 +54,7 @@ def compressed(mel, gen, frames=9):
     below = 10 * (smooth / smooth.max().clamp(min=1e-12)).clamp(min=1e-4).log10()
     return mel * 10 ** (-0.5 * torch.rand(1, generator=gen) * below / 20)
 
-# %% ../nbs/34_hearing.ipynb #f4635024
+# %% ../nbs/34_hearing.ipynb #afc89134
 def noisy(mel, gen):
     "A mel magnitude (f, t) with coloured noise, 25 to 75 dB below its loudest cell."
     below, tilt = -25 - 50 * torch.rand(1, generator=gen), 40 * torch.rand(1, generator=gen) - 30
@@ -62,7 +62,7 @@ def noisy(mel, gen):
     wander = torch.rand(mel.shape, generator=gen).clamp(min=1e-6).log().neg().sqrt()  # Rayleigh
     return (mel.square() + (colour * wander).square()).sqrt()
 
-# %% ../nbs/34_hearing.ipynb #7f37fa26
+# %% ../nbs/34_hearing.ipynb #415ffdd2
 WEAR = ((detuned, 0.4), (in_a_room, 0.4), (filtered, 0.8), (noisy, 0.5), (compressed, 0.3))  # how often
 
 def worn(mel, index, seed=0):
@@ -75,7 +75,7 @@ def worn(mel, index, seed=0):
         out.append(x)
     return torch.stack(out)
 
-# %% ../nbs/34_hearing.ipynb #7c37bbe1
+# %% ../nbs/34_hearing.ipynb #95da72ed
 def hearing_loss(transcriber, batch, mel, seed=0, wear=True):
     "`notes_loss` of a batch of windows, a scalar, worn unless it is to be judged."
     x = mel.inverse(mel(batch["waveform"])).square().mean(1).sqrt()
@@ -89,7 +89,7 @@ class HearingRecipe(Recipe):
 
 RECIPES["transcriber"] = {
     "shipped": HearingRecipe(
-        dict(width=256, blocks=6, kernel=9), steps=8000, batch=8, frames=256, mix=[5, 3, 2],
+        dict(width=256, blocks=6, kernel=9), steps=6000, batch=8, frames=256, mix=[5, 3, 2],
         lr=1.5e-3, decay=0.7, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
         log_every=50, validate_every=1000, save_every=500),
     "small": HearingRecipe(

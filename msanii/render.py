@@ -29,7 +29,7 @@ PASSES = Parameter(
 
 TEXTURE = Parameter(
     "texture", "how much beating, which no score tells, is drawn: 0 none, 1 as in real sound",
-    1.0, low=0, high=2,
+    0.8, low=0, high=2,
 )
 
 @patch(as_prop=True)
@@ -50,7 +50,7 @@ def render(self: Msanii,
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
-           texture=1.0,     # how much beating, which no score tells, is drawn
+           texture=0.8,     # how much beating, which no score tells, is drawn
           ):
     """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its end, on the model's
     device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to the same.

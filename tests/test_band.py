@@ -17,7 +17,7 @@ from msanii.corpus import Windows, render_corpus
 from msanii.pipeline import Settings, pretrained_vocoder
 from msanii.pop909 import Composed
 from msanii.score import BAND, DRUMS, band_notes, band_roll, parse_players, program_of, render_score
-from msanii.templates import ALL_PLAYERS, Templates, score_rows
+from msanii.templates import ALL_PLAYERS, Templates, score_rows, wandering
 from msanii.training import UNetRecipe, at_level, train_unet
 from msanii.unet import UNet
 
@@ -225,6 +225,33 @@ def test_piano_beside_templates(model):
     assert not with_them.plays_band and torch.equal(a, b)
     for how in (dict(steps=0), dict(steps=1, stems=True)):
         with pytest.raises(InputError, match="first guess"): with_them.render(FULL, progress=False, **how)
+
+
+def test_texture(model):
+    "What no score tells is drawn by the seed, where anything sounds; 0 leaves it out."
+    play = lambda seed=1, **how: model.render(FULL, seed=seed, steps=0, progress=False, **how)
+    assert torch.equal(play(), play()) and not torch.equal(play(texture=0), play())
+    sigma = model.templates.flutter(FULL, 300)
+    assert sigma.shape == (2, 128, 300) and sigma.isfinite().all() and 0 < sigma.amax() < 1
+    assert sigma[..., 200:].amax() == 0  # nothing sounds there
+    with pytest.raises(InputError, match="texture is 3"): play(texture=3)
+    z = wandering((2, 64, 2000), torch.Generator().manual_seed(0))
+    assert abs(z.std() - 1) < 0.02 and abs((z[..., 1:] * z[..., :-1]).mean() - 0.5) < 0.05
+
+
+def test_texture_is_fitted(templates):
+    "Beating of a known strength is found again, and templates of before have none."
+    guess = templates.guess(FULL, 200).clamp(min=1e-3).log()
+    z = wandering(guess.shape, torch.Generator().manual_seed(0))
+    fitted = Templates(len(templates.player), len(templates.fine))
+    fitted.load_state_dict(templates.state_dict())
+    fitted.fit_unrest([(band_notes(FULL), guess, guess + 0.3 * z)])
+    found = fitted.flutter(FULL, 200)[:, :, 5:40].median()
+    assert 0.2 < found < 0.35  # the worst 15% are left out
+    before = {k: v for k, v in templates.state_dict().items() if k not in ("fine", "fine_curves", "fine_cells", "unrest")}
+    old = Templates(len(templates.player))
+    old.load_state_dict(before)
+    assert old.flutter(FULL, 50).amax() == 0 and old.guess(FULL, 50).amax() > 0
 
 
 def test_names_of_instruments():

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'SUFFIXES', 'InputError', 'plot_waveform', 'check_waveform', 'player', 'decibels', 'set_channels',
-           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'replacing', 'save_audio']
+           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'stream_audio', 'replacing',
+           'save_audio']
 
 # %% ../nbs/00_audio.ipynb #168cf7f7
 import base64, contextlib, html, io, math, os, uuid, warnings
@@ -292,6 +293,31 @@ def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=Non
     waveform = check_waveform(samples.T, name=str(path))
     waveform = resample(set_channels(waveform, channels), rate, sample_rate)
     return waveform if seconds is None else waveform[:, :max(1, round(seconds * sample_rate))]
+
+# %% ../nbs/00_audio.ipynb #3a39c44c
+class _Forward(sf.SoundFile):
+    "A sound file that is read from front to back, without the jump that soundfile makes after each block."
+    def seekable(self): return False
+
+def stream_audio(path, seconds, sample_rate=SAMPLE_RATE, channels=2):
+    """The sound file in pieces of so many whole seconds, the last one shorter, as float32 tensors
+    (channels, n) at `sample_rate`: joined, they are what `load_audio` gives. One at a time is in memory.
+
+    Raises `InputError` as `load_audio` does, a piece that is damaged when it is reached."""
+    if seconds != int(seconds) or seconds < 1:
+        raise InputError(f"seconds is {seconds}: give a whole number, 1 or more.")
+    with _reading(path) as path, _Forward(path) as file:
+        rate, start = file.samplerate, 0  # the piece begins at sample `start` of what is held
+        size, held = int(seconds) * rate, file.read((int(seconds) + 1) * rate, dtype="float32", always_2d=True)
+        if not len(held):
+            raise InputError(f"{path} holds no samples: it is empty, or was cut off.")
+        while len(held) > start:
+            x = set_channels(check_waveform(held.T, name=str(path)), channels)
+            end = start + size if len(held) > start + size else len(held)
+            first, last = (-(-i * sample_rate // rate) for i in (start, end))
+            yield resample(x, rate, sample_rate)[:, first:last].clone()
+            more = file.read(size, dtype="float32", always_2d=True)
+            held, start = np.concatenate([held[start + size - rate :], more]), rate
 
 # %% ../nbs/00_audio.ipynb #d31298fb
 @contextlib.contextmanager

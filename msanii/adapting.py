@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['fitted', 'Adapting', 'adapt']
 
-# %% ../nbs/33_adapting.ipynb #07edb1a2
+# %% ../nbs/33_adapting.ipynb #36fc99d3
 import copy
 import math
 from dataclasses import replace
@@ -19,7 +19,7 @@ from .pipeline import merge, part_settings, weights_hash
 from .training import RECIPES, UNetRecipe, train_unet
 from .unet import ResidualBlock
 
-# %% ../nbs/33_adapting.ipynb #56cabdc8
+# %% ../nbs/33_adapting.ipynb #4a717d6c
 _HOW = dict(steps=2500, batch=2, frames=256, gain=12, decay=0.6, betas=(0.9, 0.99), warmup=100, ema=0.998,
             ema_every=1, ema_start=100, log_every=50, validate_every=250, save_every=250)
 RECIPES["unet"] |= {"adapt": UNetRecipe(lr=3e-4, **_HOW), "adapter": UNetRecipe(lr=1e-3, **_HOW)}
@@ -28,7 +28,8 @@ def fitted(recipe, m):
     """A `UNetRecipe` for the U-Net of a model: what it leaves open of network, condition, schedule and
     objective is the model's. InputError if it says something else."""
     has, plain = {k: v for k, v in part_settings(m.unet).items() if k != "d_cond"}, UNetRecipe()
-    kept = dict(condition=m.condition.settings(), schedule=m.settings.schedule, objective=m.settings.objective)
+    kept = dict(condition=m.condition.settings(), schedule=m.settings.schedule,
+                objective=m.settings.objective)
     wrong = [f"{name} {value} (it has {has.get(name)})" for name, value in recipe.network.items()
              if has.get(name) != value]
     wrong += [f"another {name}" for name, value in kept.items()
@@ -42,7 +43,7 @@ def fitted(recipe, m):
     shown = recipe.shown or {f.name: 0.5 for f in m.condition.fields.values() if f.hidden}
     return replace(recipe, network=has, shown=shown, **kept)
 
-# %% ../nbs/33_adapting.ipynb #a6013d02
+# %% ../nbs/33_adapting.ipynb #42ad50b4
 class Adapting(nn.Module):
     """A network with an adapter in training: a low-rank change (LoRA, by peft) of all its linear layers and
     convolutions, while its weights stay as they are. Its state_dict is the adapter alone."""
@@ -68,7 +69,7 @@ class Adapting(nn.Module):
         from peft import set_peft_model_state_dict
         return set_peft_model_state_dict(self.network, dict(state))
 
-# %% ../nbs/33_adapting.ipynb #1a6fa240
+# %% ../nbs/33_adapting.ipynb #2178fa25
 def adapt(
     m,            # the `Msanii` to go on from, which stays as it is
     corpora,      # a corpus or several, with scores or without

@@ -350,6 +350,46 @@ def _from_hub(source, revision):
             f"{source} is no folder here, and could not be had from the Hugging Face Hub ({words})"
         ) from error
 
+# %% ../nbs/31_pipeline.ipynb #efb94d35
+@patch
+def fingerprint(self: Msanii):
+    "A SHA-256 of all weights and settings of the model, 64 hexadecimal digits."
+    digest = hashlib.sha256(json.dumps(asdict(self.settings)).encode())
+    if self.condition not in (Condition(), SCORE_AND_CONTEXT):
+        digest.update(json.dumps(self.condition.settings()).encode())
+    for part in self.parts.values():
+        for name, value in part.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+@patch
+def card(self: Msanii):
+    "What the model holds, as markdown."
+    lines = ["# A model of msanii", "", "| part | parameters | settings |", "|---|---|---|"]
+    for name, part in self.parts.items():
+        settings = ", ".join(f"{k} {v}" for k, v in part_settings(part).items())
+        lines.append(f"| {name} | {sum(p.numel() for p in part.parameters()):,} | {settings} |")
+    shown = [f"{f.name} ({f.rows} rows)" for f in self.condition.fields.values()]
+    lines += ["", f"Shown to the U-Net: {', '.join(shown) or 'nothing'}.",
+              f"Defaults: {', '.join(f'{k} {v}' for k, v in asdict(self.settings).items())}.",
+              f"Fingerprint: `{self.fingerprint()}`.", "", "`Msanii.from_pretrained(...)` loads it."]
+    return "\n".join(lines) + "\n"
+
+@patch
+def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
+    """Upload the model to `repo_id` (owner/name) on the Hugging Face Hub, made if need be. Returns its
+    address.
+
+    Needs a token or `hf auth login`. The card becomes the repository's README.md, where there is none."""
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        self.save_pretrained(folder, half=half)
+        if not api.file_exists(repo_id, "README.md"): (Path(folder) / "README.md").write_text(self.card())
+        return str(
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with msanii")
+        )
+
 # %% ../nbs/31_pipeline.ipynb #bc03281c
 def weights_hash(*networks):
     "A SHA-256 of the weights of networks, 64 hexadecimal digits."
@@ -398,43 +438,3 @@ def put_on(m, folder):
     except Exception as error:  # safetensors has an exception of its own
         raise InputError(f"{path} cannot be loaded: it is missing or damaged ({error})") from error
     return m
-
-# %% ../nbs/31_pipeline.ipynb #efb94d35
-@patch
-def fingerprint(self: Msanii):
-    "A SHA-256 of all weights and settings of the model, 64 hexadecimal digits."
-    digest = hashlib.sha256(json.dumps(asdict(self.settings)).encode())
-    if self.condition not in (Condition(), SCORE_AND_CONTEXT):
-        digest.update(json.dumps(self.condition.settings()).encode())
-    for part in self.parts.values():
-        for name, value in part.state_dict().items():
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-@patch
-def card(self: Msanii):
-    "What the model holds, as markdown."
-    lines = ["# A model of msanii", "", "| part | parameters | settings |", "|---|---|---|"]
-    for name, part in self.parts.items():
-        settings = ", ".join(f"{k} {v}" for k, v in part_settings(part).items())
-        lines.append(f"| {name} | {sum(p.numel() for p in part.parameters()):,} | {settings} |")
-    shown = [f"{f.name} ({f.rows} rows)" for f in self.condition.fields.values()]
-    lines += ["", f"Shown to the U-Net: {', '.join(shown) or 'nothing'}.",
-              f"Defaults: {', '.join(f'{k} {v}' for k, v in asdict(self.settings).items())}.",
-              f"Fingerprint: `{self.fingerprint()}`.", "", "`Msanii.from_pretrained(...)` loads it."]
-    return "\n".join(lines) + "\n"
-
-@patch
-def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
-    """Upload the model to `repo_id` (owner/name) on the Hugging Face Hub, made if need be. Returns its
-    address.
-
-    Needs a token or `hf auth login`. The card becomes the repository's README.md, where there is none."""
-    api = HfApi(token=token)
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        self.save_pretrained(folder, half=half)
-        if not api.file_exists(repo_id, "README.md"): (Path(folder) / "README.md").write_text(self.card())
-        return str(
-            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with msanii")
-        )

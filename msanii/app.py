@@ -106,12 +106,12 @@ def _each(inputs, make, say, out, weights, seeds, steps):
     """Make and save a result of each input, a tuple of files: make(m, i, progress) -> waveform (2, n) of
     input i.
 
-    say(files): what to tell of a result. seeds: one an input. Returns what `--json` prints. `Incomplete` for
-    inputs that cannot be used, after the work on the others."""
+    say(files): what to tell of a result. seeds: one an input. steps(m): the network passes. Returns what
+    `--json` prints. `Incomplete` for inputs that cannot be used, after the work on the others."""
     _check_out(out)
     names = _names(out, [Path(files[0]).stem if files else s for files, s in zip(inputs, seeds)])
     m, alone, faults = Msanii.from_pretrained(weights), len(inputs) == 1, []
-    made = dict(files=[], steps=steps or m.settings.steps, weights=weights, model_sha256=m.fingerprint())
+    made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for i, files in enumerate(tqdm(inputs, desc="files", disable=alone, leave=False)):
         try: save_audio(names[i], waveform := make(m, i, alone))
         except Exception as error:
@@ -253,32 +253,35 @@ def _do(name, out, weights, batch=1, stems=False, **args):
     seed = settings.get("seed") or 0
     # files share a seed, pieces from noise do not
     seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
-    if stems: return _apart(inputs, settings, out, weights)
+    def steps(m):
+        if (given := settings.get("steps")) is not None: return given
+        return m.usual_passes if name == "render" else m.settings.steps
+    if stems: return _apart(inputs, settings, out, weights, steps)
     def make(m, i, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings
         return perform(m, name, inputs[i], progress=progress, **how)
-    return _each(
-        inputs, make, lambda files: task.words(files, settings), out, weights, seeds, settings.get("steps")
-    )
+    return _each(inputs, make, lambda files: task.words(files, settings), out, weights, seeds, steps)
 
-def _apart(inputs, settings, out, weights):
+def _apart(inputs, settings, out, weights, steps):
     "Render scores into stems: out/melody.flac and so on, and the mix; out-song/... of several scores."
+    settings, faults = {k: v for k, v in settings.items() if v is not None}, []
     folders = [Path(name).with_suffix("") for name in _names(str(Path(out).with_suffix(".flac")), [
         Path(files[0]).stem for files in inputs])]
     m = Msanii.from_pretrained(weights)
-    steps = settings["steps"] or m.settings.steps
-    made = dict(files=[], steps=steps, weights=weights, model_sha256=m.fingerprint())
+    made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for folder, (score,) in zip(folders, inputs):
-        try: found = m.render(score, stems=True, **{k: v for k, v in settings.items() if v is not None})
+        try: found = m.render(score, stems=True, **settings)
         except Exception as error:
             if (fault := _named(error, (score,))) is None: raise
-            raise InputError(fault) from error
+            faults.append(fault)
+            continue
         found = {name.lower(): w.cpu() for name, w in found.items()}
         folder.mkdir(parents=True, exist_ok=True)
         for name, waveform in {**found, "mix": sum(found.values())}.items():
             save_audio(str(folder / f"{name}.flac"), waveform)
             made["files"].append(dict(file=str(folder / f"{name}.flac"), inputs=[str(score)]))
         tqdm.write(f"{folder}: {score}, {', '.join(found)} and their mix")
+    if faults: raise Incomplete(faults, made)
     return made
 
 # %% ../nbs/74_app.ipynb #bef2d4fd
@@ -306,7 +309,7 @@ def _demo_score(songs, seconds):
 
 def _demo_pieces(m, score, name, seconds, how, out):
     "The pieces of the demonstration one by one: (name, waveform, what to say of it)."
-    drums = "templates" not in m.parts and any(instrument.is_drum for instrument in score.instruments)
+    drums = not m.plays_band and any(instrument.is_drum for instrument in score.instruments)
     if m.best_way == "score":
         piece = m.compose(max(seconds, 8), how["seed"], progress=False)
         piece.write(str(out / "composed.mid"))

@@ -137,6 +137,12 @@ class Msanii:
         return {name: self.__dict__[name] for name in PARTS if name in self.__dict__}
 
     @property
+    def plays_band(self):
+        "Does the U-Net take a band's score, that is its first guess and a roll of keys and drums?"
+        field = self.condition.fields.get("score")
+        return field is not None and field.rows == BAND_AND_CONTEXT.fields["score"].rows
+
+    @property
     def device(self):
         return next(t for part in self.parts.values() for t in part.state_dict().values()).device
 
@@ -197,11 +203,10 @@ def show(self: Msanii, shape, start=0, **given):
 def _roll(self: Msanii, score, shape, start):
     "The rows (b, 1 or 2, rows, t) that the U-Net is shown of a score: a roll, or a guess of the mel and one."
     if not torch.is_tensor(score):
-        if self.condition.fields["score"].rows == SCORE_AND_CONTEXT.fields["score"].rows:
-            score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
-        else:
+        if self.plays_band:
             score = score_rows(self.templates, self.mel, score, shape[-1], start)[None]
             if shape[1] == 1: score = score.mean(1, keepdim=True)
+        else: score = role_roll(score, shape[-1], start, self.mel.hop, self.mel.sample_rate)[None]
     return score.expand(shape[0], -1, -1, -1).to(self.device)
 
 # %% ../nbs/31_pipeline.ipynb #f97e7047

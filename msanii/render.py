@@ -26,6 +26,11 @@ PASSES = Parameter(
     low=0, whole=True,
 )
 
+@patch(as_prop=True)
+def usual_passes(self: Msanii):
+    "How many network passes `render` takes if nobody says: few where a first guess is near."
+    return 5 if self.plays_band else self.settings.steps
+
 @patch
 @torch.no_grad()
 def render(self: Msanii,
@@ -49,7 +54,7 @@ def render(self: Msanii,
     (see `load_score`), that has nothing the model plays, or does not fit into the memory, and for a model
     whose U-Net takes no score."""
     score, seed = load_score(score), seeds(seed, 1)[0]
-    if steps is None and "templates" in self.parts: steps = 5
+    if steps is None: steps = self.usual_passes
     preview = steps is not None and PASSES.check(steps) == 0
     walk = Walk(self, 1 if preview else steps, sampler, guidance, window, progress, callback)
     table = self.playable(score)
@@ -68,7 +73,7 @@ def render(self: Msanii,
 @patch
 def playable(self: Msanii, score):
     "The notes that the model can play: `band_notes`, or the `role_notes` of a model without templates."
-    if "templates" not in self.parts:
+    if not self.plays_band:
         table = role_notes(score)
         if len(table): return table
         raise InputError("the score holds drums alone, and this model plays keys: give a score with notes "
@@ -82,7 +87,7 @@ def playable(self: Msanii, score):
 @patch
 def turn_down(self: Msanii, table, frames):
     "Turn down the velocities of `band_notes` in place, until their guess fits into the mel: by which factor."
-    if "templates" not in self.parts: return 1.0
+    if not self.plays_band: return 1.0
     top = self.mel.inverse(torch.ones(1, device=self.device)).item()
     level = min(1.0, top / max(self.templates.guess(table, frames).max().item(), 1e-9))
     table[:, 3] *= level**0.5
@@ -92,8 +97,8 @@ def turn_down(self: Msanii, table, frames):
 @patch
 def first_guess(self: Msanii, told):
     "The scaled mel (b, c, f, t) that a condition which shows a band's score begins with."
-    if "templates" not in self.parts:
-        raise InputError("steps is 0, and this model has no templates: give 1 or more")
+    if not self.plays_band:
+        raise InputError("steps is 0, and this model's U-Net is shown no first guess: give 1 or more")
     place = self.condition.places["score"].start
     return told[:, :, place : place + self.unet.d_freq]
 
@@ -103,8 +108,8 @@ def first_guess(self: Msanii, told):
 def stems(self: Msanii, waveform, table, frames=2048):
     """A waveform (2, n) shared out among the roles of its `band_notes`: a dict of waveforms by role, in the
     order of `BAND`, which add up to it. frames: so many are shared out at once."""
-    if "templates" not in self.parts:
-        raise InputError("stems need templates, and this model has none: load another")
+    if not self.plays_band:
+        raise InputError("stems need a first guess, and this model's U-Net is shown none: load another")
     roles = sorted({int(role) for role in table[:, 4]})
     spec = stft(waveform, self.mel.n_fft, self.mel.hop)
     apart = [torch.zeros_like(spec) for _ in roles]

@@ -600,7 +600,7 @@ def _busy(self: Studio, busy):
 def _work(self: Studio, job, task, paths, settings):
     made, score = perform(self.model, task, paths, job.callback, **settings), None
     if not torch.is_tensor(made):
-        score, self.bar.max = made, self.model.settings.steps
+        score, self.bar.max = made, self.model.usual_passes
         made = played(self.model, score, settings, job.callback)
     job.check()
     record = keep(self.model, made, self.folder, task, paths, settings, self.weights, score)

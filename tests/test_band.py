@@ -11,7 +11,7 @@ from msanii import Msanii
 from msanii.app import main
 from msanii.arranging import ARRANGEMENTS, arrange, study
 from msanii.audio import InputError, load_audio
-from msanii.condition import BAND_AND_CONTEXT
+from msanii.condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT
 from msanii.correction import Corrector
 from msanii.corpus import Windows, render_corpus
 from msanii.pipeline import Settings, pretrained_vocoder
@@ -19,6 +19,7 @@ from msanii.pop909 import Composed
 from msanii.score import BAND, DRUMS, band_notes, band_roll, parse_players, program_of, render_score
 from msanii.templates import ALL_PLAYERS, Templates, score_rows
 from msanii.training import UNetRecipe, at_level, train_unet
+from msanii.unet import UNet
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,18 @@ def test_training_shows_a_band(tmp_path):
     assert isinstance(unet, Corrector) and history[-1]["loss"] < 1
 
 
+def test_piano_beside_templates(model):
+    "A U-Net of before, which is shown the roll of a piano, plays as it did where there are templates too."
+    torch.manual_seed(0)
+    unet = UNet(width=16, levels=2, blocks=1, heads=4, d_cond=SCORE_AND_CONTEXT.rows)
+    with_them = Msanii(unet, model.vocoder, model.mel, model.settings, templates=model.templates)
+    without = Msanii(unet, model.vocoder, model.mel, model.settings)
+    a, b = (m.render(FULL, steps=1, progress=False) for m in (with_them, without))
+    assert not with_them.plays_band and torch.equal(a, b)
+    for how in (dict(steps=0), dict(steps=1, stems=True)):
+        with pytest.raises(InputError, match="first guess"): with_them.render(FULL, progress=False, **how)
+
+
 def test_names_of_instruments():
     assert program_of("Flute") == 73 and program_of(5) == 5 and program_of("nylon") == 24
     assert parse_players({"melody": 40}) == {"MELODY": 40} == parse_players(" Melody = violin,")
@@ -234,6 +247,13 @@ def test_commands(model, tmp_path, monkeypatch, capsys):
     how = ["--stems", "--steps", "0", "--out", "x", "--weights", "model"]
     assert main(["render", "a.mid", "b.mid", *how]) == 0
     assert (tmp_path / "x-a" / "mix.flac").exists() and (tmp_path / "x-b" / "mix.flac").exists()
+    (tmp_path / "bad.mid").write_bytes(b"MThd")
+    capsys.readouterr()
+    assert main(["render", "bad.mid", "a.mid", "--json", *how]) == 2  # one that fails stops no other
+    out, err = capsys.readouterr()
+    assert "bad.mid" in err and "x-a/mix.flac" in out and json.loads(out)["steps"] == 0
+    assert main(["render", "a.mid", "--json", "--out", "x.wav", "--weights", "model"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 5  # what it really took
     how = ["corpus", "--data", "composed", "--seconds", "3"]
     assert main([*how, "--songs", "1-2", "--arrange", "study"]) == 0
     assert main(["corpus", "--data", "composed", "--songs", "1", "--arrange", "choir", "--out", "d"]) != 0

@@ -299,6 +299,7 @@ def record_corpus(
                                       "seconds": int(seconds), "scores": bool(scores)}
     info = _open_corpus(recordings, folder, settings)
     _listen(recordings, info, joblib.Parallel(n_jobs=n_jobs, return_as="generator"), progress)
+    _write_corpus(folder, info)  # before any piece: its number stays its recording's, whatever happens now
     known = info["recordings"]
     names = [name for name in recordings.files if name in known]
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(

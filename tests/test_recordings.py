@@ -187,3 +187,19 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "words.wav cannot be read as sound" in capsys.readouterr().err.splitlines()[-1]
     small = sum(f.stat().st_size for f in Path("own").iterdir() if f.is_file())
     assert small < 1e6 and load_audio("new.wav").shape == (2, 8 * 44_100)
+
+
+def test_a_killed_call_keeps_the_numbers(tmp_path, monkeypatch):
+    "What was added in the meantime does not take the number of a piece that is there already."
+    top, folder = tmp_path / "rec", tmp_path / "c"
+    save_audio(top / "m.wav", torch.tensor(sound(4, hertz=300).T))
+    save_audio(top / "n.wav", torch.tensor(sound(4, hertz=500).T))
+    def killed(*_): raise KeyboardInterrupt
+    monkeypatch.setattr("msanii.corpus._collect", lambda results, *_: killed(next(iter(results))))
+    with pytest.raises(KeyboardInterrupt): record_corpus(top, folder, seconds=2, **QUIET)
+    monkeypatch.undo()
+    assert (folder / "001.npy").exists()
+    save_audio(top / "a.wav", torch.tensor(sound(2, hertz=700).T))
+    record_corpus(top, folder, seconds=2, **QUIET)
+    tops = [np.abs(np.fft.rfft(np.load(folder / f"{n:03d}.npy")[0, :44_100])).argmax() for n in range(1, 6)]
+    assert tops == [300, 300, 500, 500, 700]

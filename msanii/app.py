@@ -30,12 +30,12 @@ from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from . import __version__
-from .audio import SAMPLE_RATE, InputError, check_format, plot_spectrogram, replacing, save_audio
+from .audio import SAMPLE_RATE, SUFFIXES, InputError, check_format, plot_spectrogram, replacing, save_audio
 from .condition import Condition
 from .correction import Corrector
-from .corpus import corpus_about, corpus_split, render_corpus
+from .corpus import Recordings, corpus_about, corpus_split, record_corpus, render_corpus
 from .mel import magnitude
-from .pipeline import Msanii, load_part, pretrained_vocoder, save_part
+from .pipeline import Msanii, load_part, pretrained_vocoder, save_adapter, save_part
 from .pop909 import SPLITS, Composed, download, excerpt, open_songs
 from .report import evaluate_folders, report_table
 from .sampling import BATCH
@@ -395,35 +395,43 @@ def song_numbers(text, songs):
         ) from error
 
 def corpus(
-    data: str = None,  # POP909's folder or zip, any with MIDI files, download, or composed (default: $POP909)
+    # POP909's folder or zip, any with MIDI files or recordings, download, or composed (default: $POP909)
+    data: str = None,
     out: str = "corpus",  # folder for the corpus, about 10 MB a minute
     songs: str = None,  # numbers such as 1-779,801, or train, validation, heldout; all otherwise
     programs: bool = False,  # play with other instruments, drawn song by song
     instruments: str = None,  # of which set: random, keyboards, mallets, guitars, strings, brass or winds
-    seconds: float = None,  # of each song, from a place drawn song by song; whole songs otherwise
+    seconds: float = None,  # of each song, from a place drawn for it (all); of a piece of a recording (60)
     rests: bool = False,  # silence it for a moment here and there, drawn song by song
     arrange: str = None,  # arrange each song first: band (other players, bass, drums) or study
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
     jobs: int = -1,  # processes; -1 for one a core
 ):
-    "Render songs into a corpus to train on; call it again to go on after an interruption."
+    "Render songs, or cut recordings, into a corpus to train on; call it again to go on where it was."
+    given = dict(songs=songs, programs=programs, instruments=instruments, rests=rests, arrange=arrange,
+                 soundfont=soundfont)
+    if _are_recordings(data): return _record(data, out, seconds, jobs, given)
     import msanii.arranging  # it fills the table of arrangements
     source = (
         Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
     )
     folder = render_corpus(
-        source, out, song_numbers(songs, source), soundfont, programs, seconds, jobs, rests=rests,
-        arrange=arrange
+        source, out, song_numbers(songs, source), soundfont, instruments or programs, seconds, jobs,
+        rests=rests, arrange=arrange
     )
+    return _made(folder, source.name)
+
+def _made(folder, name, what="song"):
+    "Say what came of a corpus."
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:
         raise InputError(
-            f"none of the {len(info['damaged'])} songs could be rendered: give others;"
+            f"none of the {len(info['damaged'])} {what}s could be used: give others;"
             f" {next(iter(info['damaged'].values()))}"
         )
     hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
     print(
-        f"{folder}: {(n := len(info['songs']))} song{'s' * (n != 1)} of {source.name}, {hours:.2f} hours,"
+        f"{folder}: {(n := len(info['songs']))} {what}{'s' * (n != 1)} of {name}, {hours:.2f} hours,"
         f" {len(info['damaged'])} damaged"
     )
     return dict(
@@ -435,8 +443,8 @@ def corpus(
 
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
-    import msanii.hearing  # it adds recipes, as the next does
-    from msanii.composing import RECIPES
+    import msanii.adapting, msanii.hearing
+    from msanii.composing import RECIPES  # all of them, once those of all are added
     if network not in RECIPES:
         raise InputError(f"there is nothing called {network!r} to train: give {' or '.join(RECIPES)}")
     known = RECIPES[network]
@@ -512,7 +520,8 @@ def _told(out, network, recipe, history, **about):
 def train(
     network: str,  # vocoder, unet or transcriber, of a corpus; planner or composer, of scores
     corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = "corpus",
-    config: str = "small",  # a recipe: paper, small, shipped, or a json file
+    # a recipe: paper, small, shipped, or a json file (default: small; with --from, adapt or adapter)
+    config: str = None,
     out: str = "model",  # folder of the model; the checkpoints and a TensorBoard log go into it, too
     steps: int = None,  # optimiser steps, instead of the recipe's
     init: str = None,  # a model whose weights to begin with, to train one further by another recipe
@@ -520,13 +529,22 @@ def train(
     show: bool = False,  # print the recipe as json, and do nothing
     templates: str = None,  # for a U-Net of a band: a folder that `msanii templates` has made (default: ours)
     data: str = None,  # for planner and composer: POP909's folder or zip, or MIDI files (default: $POP909)
+    from_: str = None,  # for a U-Net: the model to go on from, a folder, a Hub id, or package for ours
+    adapter: bool = False,  # then learn an adapter of some megabytes, and leave the weights as they are
+    rank: int = None,  # of an adapter: how much it can change (default: 16)
 ):
     "Train a network, on one device or many; call it again to go on after an interruption."
     # here, since who renders a file need not have what training needs
     from msanii.hearing import train_transcriber
     from msanii.training import corpus_mel, processes, train_unet, train_vocoder
 
-    recipe, out, corpora = _recipe(network, config, steps), Path(out), _list(corpus)
+    out, corpora = Path(out), _list(corpus)
+    if from_ or adapter or rank:
+        for name, value in dict(init=init, templates=templates).items():
+            if value: raise InputError(f"--{name} and --from: the model brings its own, leave --{name} out")
+        rank = rank or (16 if adapter else None)
+        return _adapt(network, from_, config, steps, corpora, out, rank, workers, show)
+    recipe = _recipe(network, config or "small", steps)
     if show:
         return print(json.dumps(asdict(recipe), indent=1))
     if network in ("planner", "composer"):
@@ -559,9 +577,49 @@ def templates(
     print(f"{out}/templates.safetensors: {len(found.player)} players of {find_soundfont(soundfont).name}")
     return dict(files=[dict(file=f"{out}/templates.safetensors")], players=len(found.player))
 
+# %% ../nbs/74_app.ipynb #3ac7b7cc
+def _are_recordings(data):
+    "Is it a folder with sound files and no MIDI files? InputError for one that has neither."
+    if data is None or not Path(data).is_dir(): return False
+    found = {file.suffix.lower() for file in Path(data).rglob("*") if file.is_file()}
+    if found & {".mid", ".midi"}: return False
+    if not found & set(SUFFIXES):
+        raise InputError(f"{data} holds no MIDI files and no sound files ({', '.join(SUFFIXES)}): "
+                         "give a folder with some of either in it, at any depth")
+    return True
+
+def _record(data, out, seconds, jobs, given):
+    "Cut recordings into a corpus; given: options of songs, which mean nothing here."
+    for name, value in given.items():
+        if value: raise InputError(f"--{name} is for scores, and {data} holds recordings: leave it out")
+    return _made(record_corpus(Recordings(data), out, seconds or 60, n_jobs=jobs), str(data), "piece")
+
+def _adapt(network, source, config, steps, corpora, out, rank, workers, show):
+    "Train a U-Net further, or an adapter for it."
+    from msanii.adapting import adapt, fitted
+    from msanii.training import processes
+    if network != "unet":
+        raise InputError(f"--from and --adapter are for unet, and not for {network}: see --init")
+    source = None if source == "package" else source
+    m = Msanii.from_pretrained(source, device="cpu")
+    recipe = fitted(_recipe(network, config or ("adapter" if rank else "adapt"), steps), m)
+    if show: return print(json.dumps(asdict(recipe), indent=1))
+    for folder in corpora: _check_corpus(folder)
+    name = "adapter" if rank else "unet"
+    checkpoints = out / "training" / name
+    if (out / "config.json").exists() and not checkpoints.exists():
+        raise InputError(f"{out} holds another model: choose another --out")
+    new, weights, history = adapt(m, corpora, recipe, rank, folder=checkpoints, num_workers=workers)
+    if not processes().is_main_process: return None
+    if rank: save_adapter(out, weights, m, source)
+    else: new.save_pretrained(out)
+    about = dict(corpora=[corpus_about(c) for c in corpora], begun=source or "package")
+    return _told(out, name, recipe, history, **about)
+
 # %% ../nbs/74_app.ipynb #e012919f
 def _is_model(folder):
-    return all((Path(folder) / name).is_file() for name in ("config.json", "unet.safetensors"))
+    has = lambda name: (Path(folder) / name).is_file()
+    return has("config.json") and (has("unet.safetensors") or has("adapter.safetensors"))
 
 def _model_hash(folder):
     "Twelve digits that tell the weights of one model folder from those of another."
@@ -642,12 +700,15 @@ EXAMPLES = {
         "msanii corpus --data download --out corpus",
         "msanii corpus --data my-midi-files --seconds 30 --songs train",
         "msanii corpus --data POP909.zip --arrange band --out bands",
+        "msanii corpus --data my-recordings --out mine             # wav, flac, ogg or mp3, without scores",
     ),
     "templates": ("msanii templates --soundfont my.sf2 --out model",),
     "train": (
         "msanii train unet --corpus corpus --config shipped --out model",
         "msanii train unet --show > mine.json                      # change it, and then:",
         "msanii train unet --config mine.json --out model",
+        "msanii train unet --from package --corpus mine --out my-model            # go on from a model",
+        "msanii train unet --from package --adapter --corpus mine --out my-sound  # by an adapter of 5 MB",
         "msanii train composer --data POP909.zip --config shipped --out model   # and planner, for scores",
         "torchrun --nproc_per_node 8 -m msanii.app train unet --config paper",
     ),
@@ -671,9 +732,10 @@ def _tidy(parser):
     parser that was made."""
     for action in parser._actions:
         named, default = [
-            option.replace("_", "-") for option in action.option_strings
+            option.rstrip("_").replace("_", "-") for option in action.option_strings
         ], f" (default: {action.default})"
         parser._option_string_actions.update(dict.fromkeys(named, action))
+        action.metavar = action.metavar or ("FROM" if action.dest == "from_" else None)
         action.option_strings, once = named, default in action.help and action.default is not False
         action.help = action.help.replace(default, "") + default * once
 
@@ -700,6 +762,7 @@ LIMITS = (
     STEPS,
     SEED,
     Parameter("pieces", "", low=1, whole=True),
+    Parameter("rank", "", low=1, whole=True),
     Parameter("port", "", low=1, high=65_535),
 )
 NEEDS = {

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'SUFFIXES', 'InputError', 'plot_waveform', 'check_waveform', 'player', 'decibels', 'set_channels',
-           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'replacing', 'save_audio']
+           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'stream_audio', 'replacing',
+           'save_audio']
 
 # %% ../nbs/00_audio.ipynb #168cf7f7
-import base64, contextlib, html, io, math, os, uuid, warnings
+import base64, contextlib, html, io, math, mmap, os, re, struct, uuid, warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -240,6 +241,8 @@ def _reading(path):
         raise InputError(f"{path} is a folder: give a sound file.")
     if not path.exists():
         raise InputError(f"{path}: there is no such file; check the spelling and the folder.")
+    if not path.is_file():
+        raise InputError(f"{path} is a stream or a device and no file: save the sound to one, and give that.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): give a sound file.")
     try:
@@ -249,49 +252,222 @@ def _reading(path):
             f"{path} cannot be read as sound: it is damaged or cut off, or no wav, flac, ogg or mp3 file."
         ) from error
 
+# %% ../nbs/00_audio.ipynb #a52f1b1c
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_KILOBITS = {3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)}
+_KILOBITS[2] = _KILOBITS[0] = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+def _frame(data, at):
+    "The MP3 frame at a place: (bytes, (version, rate, is it mono)); (0, None) if there is none."
+    head = int.from_bytes(data[at : at + 4], "big")
+    version, layer, bits, rate = head >> 19 & 3, head >> 17 & 3, head >> 12 & 15, head >> 10 & 3
+    if head >> 21 != 2**11 - 1 or version == 1 or layer != 1 or rate == 3 or bits in (0, 15): return 0, None
+    size = (144 if version == 3 else 72) * 1000 * _KILOBITS[version][bits] // _RATES[version][rate]
+    return size + (head >> 9 & 1), (version, rate, head >> 6 & 3 == 3)
+
+def _table(data, at, kind):
+    "Where in the frame at a place its table of contents is; None if it is a frame of sound."
+    version, _, mono = kind
+    place = at + 4 + ((17 if mono else 32) if version == 3 else (9 if mono else 17))
+    if data[place : place + 4] in (b"Xing", b"Info"): return place
+    return at if data[at + 36 : at + 40] == b"VBRI" else None
+
+def _after_tag(data, at):
+    "Where a tag ends that may be at a place, and hold a picture."
+    if data[at : at + 3] != b"ID3" or at + 10 > len(data): return at
+    a, b, c, d = data[at + 6 : at + 10]
+    return at + 10 + (a << 21 | b << 14 | c << 7 | d)
+
+# %% ../nbs/00_audio.ipynb #dcdc7b58
+def _mp3_parts(data):
+    """The parts of an MP3: [start, end, kind, place of its table or None, frames]. One begins where a table
+    of contents is, or where rate or channels change."""
+    at, parts, synced = _after_tag(data, 0), [], False
+    while 0 <= at < len(data) - 4:
+        size, kind = _frame(data, at)
+        if not size or not synced and at + size < len(data) - 4 and not _frame(data, at + size)[0]:
+            after, synced = _after_tag(data, at), False
+            at = after if after > at else data.find(b"\xff", at + 1)
+            continue
+        synced = True
+        table = _table(data, at, kind)
+        if table is not None or not parts or parts[-1][2] != kind:
+            for part in parts[-1:]: part[1] = at
+            parts.append([at, len(data), kind, table, 0])
+        parts[-1][4] += table is None
+        at += size
+    return [part for part in parts if part[4]]
+
+def _with_table(data, start, end, kind, table, frames):
+    "The bytes of such a part, with a table of contents that names all of its frames."
+    if table is not None and data[table : table + 4] != b"VBRI" and data[table + 7] & 1:
+        if int.from_bytes(data[table + 8 : table + 12], "big") >= frames: return data[start:end]
+        patched = bytearray(data[start:end])
+        struct.pack_into(">I", patched, table - start + 8, frames)
+        if data[table + 7] & 2: struct.pack_into(">I", patched, table - start + 12, end - start)
+        return bytes(patched)
+    first = start if table is None else start + _frame(data, start)[0]
+    version, rate, mono = kind
+    head = 0xFFE20000 | version << 19 | 1 << 16 | 9 << 12 | rate << 10 | (3 << 6 if mono else 0)
+    new = struct.pack(">I", head)
+    new = bytearray(new + bytes(_frame(new, 0)[0] - 4))
+    place = 4 + ((17 if mono else 32) if version == 3 else (9 if mono else 17))
+    struct.pack_into(">4sIII", new, place, b"Xing", 3, frames, len(new) + end - first)
+    return bytes(new) + data[first:end]
+
+# %% ../nbs/00_audio.ipynb #708270f4
+def _starts(data):
+    "Where files begin in wav, FLAC or Ogg data: at 0, and wherever another one was joined."
+    if data[:4] == b"fLaC": return [found.start() for found in re.finditer(rb"fLaC[\0\x80]\0\0\x22", data)]
+    at, starts, opens = 0, [], False
+    while data[:4] == b"RIFF" and data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE":
+        starts.append(at)
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    while data[:4] == b"OggS" and data[at : at + 4] == b"OggS" and at + 27 < len(data):
+        before, opens = opens, data[at + 5] & 2  # several streams may open side by side
+        if opens and not before: starts.append(at)
+        at += 27 + data[at + 26] + sum(data[at + 27 : at + 27 + data[at + 26]])
+    return starts or [0]
+
+def _endless(data):
+    "Wav data whose recorder died before it could name a length: as long as they last. None for others."
+    at = 12
+    while data[:4] == b"RIFF" and at + 8 < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"data":
+            return data[: at + 4] + b"\xff" * 4 + data[at + 8 :] if size == 0 else None
+        at += 8 + size + size % 2
+
+def _parts(path):
+    "The sound files that a file is made of, nearly always one: paths or binary files, for soundfile."
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] in (b"RIFF", b"fLaC", b"OggS"):
+            starts = _starts(data)
+            if len(starts) > 1:
+                return [io.BytesIO(data[a:b]) for a, b in zip(starts, [*starts[1:], len(data)])]
+            endless = _endless(data)
+            return [io.BytesIO(endless) if endless else path]
+        if sf.info(path).format != "MP3": return [path]
+        parts = _mp3_parts(data)
+        found = [_with_table(data, *part) for part in parts]
+        same = len(found) == 1 and found[0] == data[parts[0][0] : parts[0][1]]
+        return [path] if same or not found else [io.BytesIO(part) for part in found]
+
 # %% ../nbs/00_audio.ipynb #ab10a48e
 class AudioInfo(NamedTuple):
-    "What the header of a sound file says."
+    "What there is to know of a sound file."
     sample_rate: int  # Hz
     channels: int
     samples: int  # in each channel
     seconds: float
 
+_BLOCK = 2**12  # samples that are read at once, and lost at most where a file is damaged
+
+class _Stream(sf.SoundFile):
+    "A sound file that is read until nothing follows, whatever length its header names."
+    def seekable(self): return False
+
+    @property
+    def known(self): return self.frames < 2**62  # the largest number is libsndfile's word for no length
+
+    def blocks_of(self, count=math.inf):
+        "Up to so many samples, block by block (n, c)."
+        while count > 0:
+            asked = int(min(_BLOCK, count))
+            block = self.read(asked, dtype="float32", always_2d=True)
+            if len(block): yield block
+            if len(block) < asked: return
+            count -= asked
+
 def audio_info(path):
-    """The `AudioInfo` of a sound file, without decoding it. Raises `InputError` if the file is missing or is
-    no sound."""
+    """The `AudioInfo` of a sound file. Only what has no length of its own, such as a FLAC that was streamed,
+    is decoded for it. Raises `InputError` if the file is missing or is no sound."""
+    samples, first = 0, None
     with _reading(path) as path:
-        info = sf.info(path)
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.frames / info.samplerate)
+        for part in _parts(path):
+            with _Stream(part) as file:
+                first = first or (file.samplerate, file.channels)
+                frames = file.frames if file.known else sum(map(len, file.blocks_of()))
+                samples += math.ceil(frames * first[0] / file.samplerate)
+    return AudioInfo(*first, samples, samples / first[0])
 
 # %% ../nbs/00_audio.ipynb #73ba499d
-def _read(path, start, seconds):
-    "The samples (n, c) of a sound file from `start` on, and its sample rate."
-    with _reading(path) as path, sf.SoundFile(path) as file:
-        rate, first = file.samplerate, round(start * file.samplerate)
+def _read_part(part, path, start=0.0, seconds=None):
+    "The samples (n, c) of one sound file from `start` on, and its sample rate."
+    with _Stream(part) as file:
+        rate, first, blocks = file.samplerate, round(start * file.samplerate), []
         if file.frames == 0:
             raise InputError(f"{path} holds no samples: it is empty, or was cut off.")
-        if first >= file.frames:
-            raise InputError(f"{path} is {file.frames / rate:.2f} s long: start={start} lies beyond its end.")
-        before = first if file.format in ("MP3", "OGG") else 0
-        if not before:
-            file.seek(first)
-        count = -1 if seconds is None else before + math.ceil(seconds * rate)
-        return file.read(count, dtype="float32", always_2d=True)[before:], rate
+        jump = file.known and file.format not in ("MP3", "OGG")
+        if jump and first < file.frames: file.seek(first)
+        before = 0 if jump else first
+        try:
+            for block in file.blocks_of(math.inf if seconds is None else before + math.ceil(seconds * rate)):
+                blocks.append(block)
+        except sf.SoundFileError:
+            if (held := sum(map(len, blocks))) <= before: raise
+            warnings.warn(f"{path} is damaged or cut off: {held / rate:.2f} s of it are taken")
+        length = file.frames if jump else sum(map(len, blocks))
+    if first >= length:
+        raise InputError(f"{path} is {length / rate:.2f} s long: start={start} lies beyond its end.")
+    return np.concatenate(blocks)[before:], rate
+
+def _read(path, start, seconds):
+    "The samples (n, c) of a sound file from `start` on, and its sample rate: of all files that were joined."
+    with _reading(path) as path:
+        parts = _parts(path)
+        if len(parts) == 1: return _read_part(parts[0], path, start, seconds)
+        found = [_read_part(part, path) for part in parts]
+    (samples, rate), first = found[0], round(start * found[0][1])
+    like = lambda x, r: resample(set_channels(torch.tensor(x.T), samples.shape[1]), r, rate).T.numpy()
+    whole = np.concatenate([like(*part) for part in found])
+    if first >= len(whole):
+        raise InputError(f"{path} is {len(whole) / rate:.2f} s long: start={start} lies beyond its end.")
+    return whole[first : None if seconds is None else first + math.ceil(seconds * rate)], rate
 
 # %% ../nbs/00_audio.ipynb #1077188b
 def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=None):
     """The sound file (wav, flac, ogg or mp3) as a float32 tensor (channels, n) at `sample_rate`.
 
     `start` and `seconds` choose an excerpt, of round(seconds * sample_rate) samples or fewer if the file ends
-    first. A file that was cut off gives what it still holds, if its format can tell. Raises `InputError` if
-    the file is missing, damaged, no sound, or empty, if it holds NaN, or if it ends before `start`."""
+    first. What there is counts, not what a header says: a stream, and files that were joined, are read to
+    their end, and a file that was cut off gives what it still holds, with a warning where its format can
+    tell. Raises `InputError` if the file is missing, damaged, no sound, or empty, if it holds NaN, or if it
+    ends before `start`."""
     if not 0 <= start < math.inf or not (seconds is None or 0 < seconds < math.inf):
         raise InputError(f"start={start}, seconds={seconds}: give a start of 0 or more, and seconds above 0.")
     samples, rate = _read(path, start, seconds)
     waveform = check_waveform(samples.T, name=str(path))
     waveform = resample(set_channels(waveform, channels), rate, sample_rate)
     return waveform if seconds is None else waveform[:, :max(1, round(seconds * sample_rate))]
+
+# %% ../nbs/00_audio.ipynb #3a39c44c
+def stream_audio(path, seconds, sample_rate=SAMPLE_RATE, channels=2):
+    """The sound file in pieces of so many whole seconds, the last one shorter, as float32 tensors
+    (channels, n) at `sample_rate`: joined, they are what `load_audio` gives. One at a time is in memory.
+
+    Raises `InputError` as `load_audio` does; also where the file is damaged, when the piece is reached."""
+    if seconds != int(seconds) or seconds < 1:
+        raise InputError(f"seconds is {seconds}: give a whole number, 1 or more.")
+    with _reading(path) as path:
+        parts = _parts(path)
+        if len(parts) > 1:  # files that were joined: seldom, and short
+            yield from load_audio(path, sample_rate, channels).split(int(seconds) * sample_rate, dim=1)
+        else: yield from _pieces(parts[0], path, int(seconds), sample_rate, channels)
+
+def _pieces(part, path, seconds, sample_rate, channels):
+    "The pieces of one sound file."
+    with _Stream(part) as file:
+        rate, start = file.samplerate, 0  # the piece begins at sample `start` of what is held
+        read = lambda n: file.read(n, dtype="float32", always_2d=True)
+        size, held = seconds * rate, read((seconds + 1) * rate)
+        if not len(held):
+            raise InputError(f"{path} holds no samples: it is empty, or was cut off.")
+        while len(held) > start:
+            x = set_channels(check_waveform(held.T, name=str(path)), channels)
+            first, last = (-(-i * sample_rate // rate) for i in (start, min(start + size, len(held))))
+            yield resample(x, rate, sample_rate)[:, first:last].clone()
+            held, start = np.concatenate([held[start + size - rate :], read(size)]), rate
 
 # %% ../nbs/00_audio.ipynb #d31298fb
 @contextlib.contextmanager

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'WEIGHTS', 'FILES', 'FORMAT', 'Settings', 'Part', 'MissingPart', 'Msanii', 'part_settings', 'save_part',
-           'read_config', 'load_part', 'pretrained_vocoder']
+           'read_config', 'load_part', 'pretrained_vocoder', 'find_model', 'weights_hash', 'save_adapter', 'merge',
+           'put_on']
 
 # %% ../nbs/31_pipeline.ipynb #4495a532
 import hashlib
@@ -81,7 +82,7 @@ PARTS = {
 
 # %% ../nbs/31_pipeline.ipynb #e1356d07
 WEIGHTS = files("msanii") / "pretrained"
-FILES = ["config.json", *(f"{name}.safetensors" for name in PARTS)]
+FILES = ["config.json", "adapter.safetensors", *(f"{name}.safetensors" for name in PARTS)]
 
 class MissingPart(InputError, AttributeError):
     "A model lacks a part that a method needs."
@@ -312,6 +313,7 @@ def load_part(folder, name):
 def _from_folder(folder):
     "Read what `save_pretrained` has written."
     config, known = read_config(folder), {f.name for f in fields(Settings)}
+    if "adapter" in config: return put_on(_from_folder(find_model(config["adapter"]["base"])), folder)
     settings = Settings(**{k: v for k, v in config["settings"].items() if k in known})
     parts = {name: load_part(folder, name) for name in PARTS if name in config}
     try: return Msanii.__new__(Msanii)._hold(parts, settings, config.get("condition"))
@@ -326,19 +328,25 @@ def pretrained_vocoder(source=WEIGHTS):
 
 # %% ../nbs/31_pipeline.ipynb #556b8e78
 @patch(cls_method=True)
-def from_pretrained(cls: Msanii, source=None, device=None, revision=None):
+def from_pretrained(cls: Msanii, source=None, device=None, revision=None, adapter=None):
     """Load a model from `source`: None for the weights in the package, a folder, or a Hugging Face Hub id
-    (owner/name).
+    (owner/name); or from that of an adapter, which knows what it belongs on.
 
-    device: where to put it, a GPU if there is one by default. revision: of the Hub's repository. InputError
-    if there is none."""
+    device: where to put it, a GPU if there is one by default. revision: of the Hub's repository. adapter: a
+    folder or Hub id of one that is put on top of `source`. InputError if there is none."""
+    m = _from_folder(find_model(source, revision))
+    if adapter is not None: m = put_on(m, find_model(adapter))
+    return m.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+def find_model(source=None, revision=None):
+    "The folder of a model or an adapter: None for the package's, a folder, or that of a Hub id."
     if source is None: folder = WEIGHTS
     elif Path(source).is_dir(): folder = Path(source)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)): folder = _from_hub(source, revision)
     else: raise InputError(f"{source} is neither a folder nor a Hugging Face Hub id such as owner/name")
     if source is None and not (folder / "unet.safetensors").exists():
         raise InputError("the package was installed without its U-Net: install it anew, or give a folder")
-    return _from_folder(folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return folder
 
 def _from_hub(source, revision):
     "The folder in which a model of the Hugging Face Hub lies now."
@@ -388,3 +396,52 @@ def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
         return str(
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload with msanii")
         )
+
+# %% ../nbs/31_pipeline.ipynb #bc03281c
+def weights_hash(*networks):
+    "A SHA-256 of the weights of networks, 64 hexadecimal digits."
+    digest = hashlib.sha256()
+    for name, value in (item for network in networks for item in network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+def save_adapter(
+    folder,     # for the adapter, made if need be
+    weights,    # {"layer.lora_A.weight": (r, n, ...), "layer.lora_B.weight": (m, r, ...)}
+    m,          # the model that they belong on,
+    base=None,  # and where it is to be found: None for the package, a folder, or a Hub id
+):
+    "Write an adapter for the U-Net of a model: config.json, adapter.safetensors. Returns the folder's path."
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if base is not None and Path(base).is_dir(): base = str(Path(base).resolve())
+    about = dict(base=base, sha256=weights_hash(m.unet, m.mel))
+    weights = {name: x.detach().float().cpu().contiguous() for name, x in weights.items()}
+    with replacing(folder / "adapter.safetensors") as temporary: temporary.write_bytes(save(weights))
+    _write_config(folder, dict(format=FORMAT, adapter=about, settings={}))
+    return folder
+
+@torch.no_grad()
+def merge(network, weights):
+    "The network, with the low-rank changes B A of an adapter added to its weights."
+    for name, A in weights.items():
+        layer, _, which = name.partition(".lora_")
+        if which != "A.weight": continue
+        W, B = network.get_submodule(layer).weight, weights[f"{layer}.lora_B.weight"]
+        W += (B.flatten(1).float() @ A.flatten(1).float()).view_as(W).to(W.device)
+    return network
+
+def put_on(m, folder):
+    """The model with the adapter of a folder in its U-Net. InputError if it belongs on other weights, or is
+    damaged."""
+    folder, about = Path(folder), read_config(folder).get("adapter")
+    if about is None:
+        raise InputError(f"{folder} holds no adapter: give a folder that `msanii train unet --adapter` made")
+    if about["sha256"] != weights_hash(m.unet, m.mel):
+        raise InputError(f"the adapter in {folder} belongs on other weights than these: put it on those that "
+                         f"it was trained on ({about['base'] or 'the package of its day'}), or train it anew")
+    path = folder / "adapter.safetensors"
+    try: merge(m.unet, load_file(path))
+    except Exception as error:  # safetensors has an exception of its own
+        raise InputError(f"{path} cannot be loaded: it is missing or damaged ({error})") from error
+    return m

@@ -37,7 +37,7 @@ from tqdm.auto import tqdm
 from .audio import SAMPLE_RATE, InputError, resample
 from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
 from .correction import build_unet
-from .corpus import Grid, Mixed, Windows, corpus_about, corpus_split
+from .corpus import Grid, Mixed, Windows, check_pieces, corpus_about, corpus_split
 from .diffusion import Schedule, diffusion_loss
 from .losses import log_magnitude, spectral_convergence
 from .mel import MelTransform, magnitude
@@ -118,14 +118,15 @@ def draw_keep(frames, rng):
 
 # %% ../nbs/30_training.ipynb #7c992448
 def draw_score(batch, i, x0, rng):
-    "The roll (1, 1 or c, rows, t) of item i."
-    return batch["roll"][i : i + 1]
+    "The roll (1, 1 or c, rows, t) of item i; None, which hides it, of a recording whose score nobody knows."
+    return batch["roll"][i : i + 1] if "scored" not in batch or batch["scored"][i] else None
 
 def draw_context(batch, i, x0, rng):
     "Item i of x0 itself (1, c, f, t), and which of its frames are kept."
     return x0[i : i + 1], draw_keep(x0.shape[-1], rng).to(x0.device)
 
-# draw(batch, i, x0, rng) -> values (1, 1 or c, rows, t) of item i, or a pair of them and where they show
+# draw(batch, i, x0, rng) -> values (1, 1 or c, rows, t) of item i, or a pair of them and where they show,
+# or None
 DRAWS = {"score": draw_score, "context": draw_context}
 
 # %% ../nbs/30_training.ipynb #24bd832a
@@ -743,6 +744,7 @@ def training_data(corpora, recipe, guess=None):
     "Training windows of a corpus or several, the first one's validation songs (or None), what to note of it."
     corpora = [corpora] if isinstance(corpora, (str, Path)) else list(corpora)
     how = dict(length=recipe.steps * recipe.batch, seed=recipe.seed, guess=guess)
+    for c in corpora: check_pieces(c, recipe.frames)
     sets = [Windows(c, recipe.frames, corpus_split(c, "train"), **how) for c in corpora]
     validation = corpus_split(corpora[0], "validation")
     valid = Grid(corpora[0], recipe.frames, validation, guess=guess) if validation else None
@@ -775,11 +777,16 @@ def _heard(vocoder, mel, waveform):
     return {"true": show(true), "vocoder": show(made), "sound": sound[0]}
 
 # %% ../nbs/30_training.ipynb #f1636bcb
-def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, templates=None, **kwargs):
-    """Train a U-Net on a rendered corpus or a list of them, by a `UNetRecipe`: (unet, mel, history).
-
-    mel is fitted if not given; templates, for a network that is shown a band's score, are the package's if
-    not given. kwargs go to `train`."""
+def train_unet(
+    corpora,         # a rendered corpus, or a list of them
+    recipe=RECIPES["unet"]["small"],  # a `UNetRecipe`
+    mel=None,        # the mel transform; fitted if not given
+    templates=None,  # for a network that is shown a band's score; the package's if not given
+    network=None,    # a network to go on with, instead of a new one; the recipe must be its own
+    begun=None,      # what to note of that network, so that a run is not resumed on another
+    **kwargs,        # go to `train`
+):
+    "Train a U-Net on a rendered corpus or a list of them, by a `UNetRecipe`: (unet, mel, history)."
     told = {f["name"]: f["rows"] for f in recipe.condition}
     band = told.get("score") == BAND_AND_CONTEXT.fields["score"].rows
     guess = (templates or Templates.load()).guess if band else None
@@ -787,7 +794,8 @@ def train_unet(corpora, recipe=RECIPES["unet"]["small"], mel=None, templates=Non
     mel = (mel or corpus_mel(corpora)).to(processes().device)
     torch.manual_seed(recipe.seed)
     condition, schedule = Condition(recipe.condition), Schedule.named(recipe.schedule)
-    unet = build_unet(**recipe.network, d_cond=condition.rows)
+    unet = network if network is not None else build_unet(**recipe.network, d_cond=condition.rows)
+    if begun: about["begun"] = begun
     loss = functools.partial(unet_loss, mel=mel, schedule=schedule, objective=recipe.objective,
                              seed=recipe.seed, condition=condition, shown=recipe.shown, gain=recipe.gain)
     sample = lambda unet: _dreamt(Denoiser(unet, schedule, recipe.objective), mel, recipe.frames)

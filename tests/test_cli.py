@@ -64,8 +64,9 @@ def scores(folder):
 
 def others(folder):
     "Models, corpora and recipes that cannot be used."
-    for name in ("nothing", "lost", "torn", "garbled", "badcorpus", "holes", "songs", "midis"):
+    for name in ("nothing", "lost", "torn", "garbled", "badcorpus", "holes", "songs", "midis", "tapes"):
         (folder / name).mkdir()
+    (folder / "tapes" / "words.wav").write_text("no sound")
     for part in (folder / "model").iterdir():
         for to in ("torn", "garbled"): (folder / to / part.name).write_bytes(part.read_bytes())
     weights = (folder / "model" / "unet.safetensors").read_bytes()
@@ -202,6 +203,19 @@ REFUSED = {
     "corpus with holes": ("train unet --corpus holes --out m", "holes lacks 001.npy", "msanii corpus"),
     "init": ("train unet --corpus songs --init nothing --out m",
         "nothing/unet.safetensors cannot be loaded", "msanii train"),
+    "recordings with an option of scores": ("corpus --data tapes --rests --out c",
+        "--rests is for scores, and tapes holds recordings", "leave it out"),
+    "pieces of half a second": ("corpus --data tapes --seconds 0.5 --out c", "seconds is 0.5", "1 or more"),
+    "from nowhere": ("train unet --from none --corpus songs --out m", "none is neither a folder", "owner"),
+    "from a folder without a model": ("train unet --from nothing --corpus songs --out m",
+        "nothing holds no config.json", "give a folder"),
+    "from with another recipe": ("train unet --from model --config small --corpus songs --out m",
+        "the recipe does not fit the model", "width 192 (it has 16)", "leave that out"),
+    "from and init": ("train unet --from model --init model --corpus songs --out m", "--init", "leave"),
+    "from for a vocoder": ("train vocoder --from model --corpus songs --out m", "are for unet", "--init"),
+    "into another model": ("train unet --from model --corpus songs --out torn", "torn holds another model",
+        "choose another --out"),
+    "rank": ("train unet --from model --rank 0 --corpus songs --out m", "--rank is 0", "1 or more"),
     "damaged init": ("train unet --corpus songs --init torn --out m",
         "torn/unet.safetensors cannot be loaded", "msanii train"),
     # folders to evaluate

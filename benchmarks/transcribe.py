@@ -8,10 +8,10 @@ network renders it. A note is found if one of the same pitch begins within 50 ms
 50 ms or a fifth of its length. Velocity: mean distance of found notes. Beats: F within 70 ms of the
 annotations of POP909. Silence and another song are the floors.
 
---other: basic-pitch (Bittner et al. 2022) as an independent ear: the file nmp.onnx of its wheel (`pip download
-basic-pitch --no-deps`, then basic_pitch/saved_models/icassp_2022/nmp.onnx); it needs onnxruntime. Its notes are
-read with its own thresholds (0.5 for onsets, 0.3 for frames) and with the onset threshold of 0.1 to 0.9 that
-does best on these very songs, which flatters it.
+--other: basic-pitch (Bittner et al. 2022) as an independent ear: the file nmp.onnx of its wheel (`pip
+download basic-pitch --no-deps`, then basic_pitch/saved_models/icassp_2022/nmp.onnx); it needs onnxruntime.
+Its notes are read with its own thresholds (0.5 for onsets, 0.3 for frames) and with the onset threshold of
+0.1 to 0.9 that does best on these very songs, which flatters it.
 
 Means over songs, 95% bootstrap intervals."""
 

@@ -222,7 +222,8 @@ def transcribed(
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(name)) as temporary: score.write(str(temporary))
         counted = {i.name.lower(): len(i.notes) for i in score.instruments}
-        tqdm.write(f"{name}: {', '.join(f'{n} notes of {part}' for part, n in counted.items()) or 'no notes'}")
+        words = ", ".join(f"{n} notes of {part}" for part, n in counted.items())
+        tqdm.write(f"{name}: {words or 'no notes'}")
         made["files"].append(dict(file=name, inputs=[str(file)], notes=counted))
     if faults: raise Incomplete(faults, made)
     return made

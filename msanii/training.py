@@ -817,10 +817,12 @@ def fit_texture(templates, unet, mel, recipe, corpora, windows=24):
     condition = Condition(recipe.condition)
     denoiser = lambda cond: Denoiser(unet.eval(), Schedule.named(recipe.schedule), recipe.objective, cond)
     found, gen = [], torch.Generator().manual_seed(0)
-    notes = lambda table, frames, start, hop: np.r_["1", table[:, :2] - start * hop / SAMPLE_RATE, table[:, 2:]]
-    for corpus in [corpora] if isinstance(corpora, (str, Path)) else corpora:
-        data = Windows(corpus, 512, corpus_split(corpus, "train"), windows // len(corpora), guess=notes)
-        for item in (data[i] for i in range(len(data))):
+    def notes(table, frames, start, hop):  # in place of a guess, that of the window
+        return np.concatenate([table[:, :2] - start * hop / SAMPLE_RATE, table[:, 2:]], 1)
+    corpora = [corpora] if isinstance(corpora, (str, Path)) else list(corpora)
+    for corpus in corpora:
+        data = Windows(corpus, 512, corpus_split(corpus, "train"), -(-windows // len(corpora)), guess=notes)
+        for item in (data[i] for i in range(len(data)) if data.scored):
             table, x = item["guess"], noise((1, 2, 128, 512), gen, mel.filters.device)
             guess, band = templates.guess(table, 512), item["band"]
             level = min(1.0, mel.inverse(torch.ones(1).to(x)).item() / max(guess.max().item(), 1e-9))
@@ -828,4 +830,4 @@ def fit_texture(templates, unet, mel, recipe, corpora, windows=24):
             made = denoiser(condition(x.shape, score=shown))(x, 999).clamp(-1, 1)
             real = mel(item["waveform"][None].to(x) * level)
             found.append((table, *(mel.unscale(y)[0].cpu() for y in (made, real.clamp(-1, 1)))))
-    return templates.fit_unrest(found)
+    return templates.fit_unrest(found) if found else templates

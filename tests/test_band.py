@@ -248,7 +248,8 @@ def test_texture_is_fitted(templates):
     fitted.fit_unrest([(band_notes(FULL), guess, guess + 0.3 * z)])
     found = fitted.flutter(FULL, 200)[:, :, 5:40].median()
     assert 0.2 < found < 0.35  # the worst 15% are left out
-    before = {k: v for k, v in templates.state_dict().items() if k not in ("fine", "fine_curves", "fine_cells", "unrest")}
+    new = "fine", "fine_curves", "fine_cells", "unrest"
+    before = {k: v for k, v in templates.state_dict().items() if k not in new}
     old = Templates(len(templates.player))
     old.load_state_dict(before)
     assert old.flutter(FULL, 50).amax() == 0 and old.guess(FULL, 50).amax() > 0

@@ -311,8 +311,9 @@ def _causes(self: Templates, score, frames, start=0, hop=HOP):
     two, four = (self._sum(score, frames, start, hop, power).permute(2, 1, 0) for power in (2, 4))
     noise = torch.where(two.amax((0, 1)) > 1e-6, self.floor[:, None] ** 2, 0)
     share = noise / (two + noise).clamp(min=1e-12)
-    meets = 1 - four / two.square().clamp(min=1e-24)
-    return torch.stack([meets.clamp(0, 1) * (1 - share), (two > 0) * (1 - share), share])
+    meets = (1 - four / two.square().clamp(min=1e-24)).clamp(0, 1)
+    notes = (two > 1e-12) * (1 - share)
+    return torch.stack([meets * notes, notes, share])
 
 @patch
 def fit_unrest(self: Templates, found):

@@ -41,7 +41,7 @@ from .report import evaluate_folders, report_table
 from .sampling import BATCH
 from .score import find_soundfont, render_score
 from .templates import Templates
-from .tasks import TASKS, ScoreFile, Spans, Text, perform, sha256
+from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
 from .walk import SEED, STEPS, Parameter
 
 # %% ../nbs/74_app.ipynb #8f4bccd5
@@ -269,7 +269,7 @@ def _apart(inputs, settings, out, weights):
     steps = settings["steps"] or m.settings.steps
     made = dict(files=[], steps=steps, weights=weights, model_sha256=m.fingerprint())
     for folder, (score,) in zip(folders, inputs):
-        try: found = m.render(score, stems=True, **{k: v for k, v in settings.items() if v is not None})
+        try: found = m.render(READERS["score"](score), stems=True, **{k: v for k, v in settings.items() if v is not None})
         except Exception as error:
             if (fault := _named(error, (score,))) is None: raise
             raise InputError(fault) from error

@@ -367,7 +367,7 @@ class _Stream(sf.SoundFile):
     def seekable(self): return False
 
     @property
-    def known(self): return self.frames < 2**62  # libsndfile's word for an unknown length is the largest number
+    def known(self): return self.frames < 2**62  # the largest number is libsndfile's word for no length
 
     def blocks_of(self, count=math.inf):
         "Up to so many samples, block by block (n, c)."

@@ -622,7 +622,7 @@ def compose(
             if callback: callback(*args)
         _plan(self, piece, gen, steps, each, busy, strength)
         roll = write_notes(self, piece, gen, steps, each, strength, variation)
-    return _played_by(_finish(piece, roll, busy, words, score, old), players, seed if band else None)
+    return _played_by(_finish(piece, roll, busy, words, score, old), players, seed % 2**63 if band else None)
 
 def _played_by(piece, players, seed=None):
     "A PrettyMIDI, arranged for a band if there is a seed, with its players {role: program}."

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from .audio import SAMPLE_RATE, InputError, replacing
 from .pop909 import SPLITS, excerpt, split
-from .score import BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll
+from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll,
+                          sound_end)
 
 # %% ../nbs/22_corpus.ipynb #aaa1f18a
 def _write_song(folder, number, waveform, table):
@@ -60,7 +61,7 @@ def instruments_of(programs):
 def random_excerpt(score, seconds, seed):
     "No more than `seconds` of a score, from one of its notes on: its `excerpt`, the note drawn from `seed`."
     starts = sorted(note.start for instrument in score.instruments for note in instrument.notes)
-    early = [start for start in starts if start <= max(score.get_end_time() - seconds, starts[0])]
+    early = [start for start in starts if start <= max(sound_end(score) - seconds, starts[0])]
     return excerpt(score, early[np.random.default_rng(seed).integers(len(early))], seconds)
 
 # %% ../nbs/22_corpus.ipynb #a2c5377b
@@ -80,8 +81,8 @@ def _rest(instrument, start, end):
 def with_rests(score, seed):
     """The score with rests of 0.5 to 4 s, each 3 to 12 s after the one before it, in which no key and no
     pedal is down; their places are drawn from `seed`."""
-    score, rng, end = deepcopy(score), np.random.default_rng(seed), 0.0
-    while (start := end + rng.uniform(3, 12)) < score.get_end_time():
+    score, rng, end, last = deepcopy(score), np.random.default_rng(seed), 0.0, sound_end(score)
+    while (start := end + rng.uniform(3, 12)) < last:
         end = start + rng.uniform(0.5, 4)
         for instrument in score.instruments:
             _rest(instrument, start, end)

@@ -13,7 +13,7 @@ from .audio import InputError
 from .long import decode_long
 from .mel import istft, stft
 from .pipeline import Msanii
-from .score import BAND, KEYS, LOWEST, band_notes, load_score, role_notes
+from .score import BAND, KEYS, LOWEST, band_notes, load_score, role_notes, sound_end
 from .walk import Parameter, Walk, check_length, seeds
 
 # %% ../nbs/48_render.ipynb #06bc68bb
@@ -34,13 +34,13 @@ def render(self: Msanii,
            steps=None,      # network passes, two a step unless guidance is 1; if None 5, the guess being near
            sampler=None,    # ddpm, ddim or dpm; the model's if None
            guidance=None,   # how strongly the score is obeyed; the model's if None
-           tail=1.0,        # seconds after the score's end
+           tail=1.0,        # seconds after the last sound of the score
            window=None,     # seconds that the network hears at once
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
           ):
-    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its end, on the model's
+    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the model's
     device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to the same.
 
     Each track plays its program, drums too; notes beyond the piano's 88 keys are left out. A model without
@@ -53,7 +53,7 @@ def render(self: Msanii,
     preview = steps is not None and PASSES.check(steps) == 0
     walk = Walk(self, 1 if preview else steps, sampler, guidance, window, progress, callback)
     table = self.playable(score)
-    seconds = check_length(self, score.get_end_time() + TAIL.check(tail), "the score's length in seconds")
+    seconds = check_length(self, sound_end(score) + TAIL.check(tail), "the score's length in seconds")
     n, generator = max(1, round(seconds * self.mel.sample_rate)), torch.Generator().manual_seed(seed)
     x = walk.noise(self.mel.frames(n), generator)
     level = self.turn_down(table, x.shape[-1])
@@ -68,12 +68,11 @@ def render(self: Msanii,
 @patch
 def playable(self: Msanii, score):
     "The notes that the model can play: `band_notes`, or the `role_notes` of a model without templates."
-    if "templates" not in self.parts:
-        table = role_notes(score)
-        if len(table): return table
+    band = "templates" in self.parts
+    table = band_notes(score) if band else role_notes(score)
+    if not len(table):
         raise InputError("the score holds drums alone, and this model plays keys: give a score with notes "
                          "for other instruments")
-    table = band_notes(score)
     table = table[(table[:, 2] >= LOWEST) & (table[:, 2] < LOWEST + KEYS)]
     if len(table): return table
     raise InputError(f"no note of the score is a piano's key, {LOWEST} to {LOWEST + KEYS - 1}: give others")

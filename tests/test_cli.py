@@ -58,6 +58,12 @@ def scores(folder):
     drums.instruments.append(pretty_midi.Instrument(0, is_drum=True))
     drums.instruments[0].notes.append(pretty_midi.Note(90, 38, 0.0, 0.2))
     drums.write(str(folder / "drums.mid"))
+    for name, pitch, bend in (("high.mid", 110, 0), ("bent.mid", 60, 4000)):
+        odd = pretty_midi.PrettyMIDI()
+        odd.instruments.append(pretty_midi.Instrument(0))
+        odd.instruments[0].notes.append(pretty_midi.Note(90, pitch, 0.0, 0.2))
+        if bend: odd.instruments[0].pitch_bends.append(pretty_midi.PitchBend(bend, 0.1))
+        odd.write(str(folder / name))
     (folder / "damaged.mid").write_bytes((folder / "a.mid").read_bytes()[:40])
     (folder / "empty.mid").touch()
 
@@ -115,6 +121,8 @@ REFUSED = {
     "score folder": ("render nothing {}", "nothing cannot be read", "give"),
     "score without notes": ("render quiet.mid {}", "quiet.mid holds no notes", "give"),
     "score of drums": ("render drums.mid {}", "drums.mid: the score holds drums alone", "give"),
+    "score above the piano": (
+        "render high.mid {}", "high.mid: no note of the score is a piano's key", "give others"),
     "score of a hole": ("inpaint a.wav 0.1-0.2 --score damaged.mid {}", "damaged.mid cannot be read as MIDI"),
     "score of what follows": ("outpaint a.wav --score none.mid {}", "none.mid: there is no such file"),
     # spans
@@ -348,6 +356,18 @@ def test_a_word_about_channels(place, tmp_path, monkeypatch, capsys):
         assert main(words(line)) == 0 and words_about(capsys.readouterr().err) == [f"msanii: {said[0]}"]
     assert main([*words("interpolate a.wav b.wav {}"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == []
+
+
+def test_a_word_about_bends_and_nonsense(place, tmp_path, monkeypatch, capsys):
+    "What of a score is not played is named, each file once."
+    monkeypatch.chdir(here(place, tmp_path))
+    track = bytes.fromhex("00b007ff00903c5a8360803c0000ff2f00")  # a volume of 255
+    head = b"MThd" + struct.pack(">IHHH", 6, 1, 1, 480) + b"MTrk"
+    Path("odd.mid").write_bytes(head + struct.pack(">I", len(track)) + track)
+    assert main([*words("render a.mid bent.mid odd.mid {}"), "--json"]) == 0
+    said = ["bent.mid bends the pitch of notes: this is left out, each note keeps that of its key",
+            "odd.mid is played, but for what makes no sense in it: data byte above 127 (1)"]
+    assert json.loads(capsys.readouterr().out)["warnings"] == said
 
 
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'SUFFIXES', 'InputError', 'plot_waveform', 'check_waveform', 'player', 'decibels', 'set_channels',
-           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'replacing', 'save_audio']
+           'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'replacing', 'locked', 'save_audio']
 
 # %% ../nbs/00_audio.ipynb #168cf7f7
-import base64, contextlib, html, io, math, mmap, os, re, struct, uuid, warnings
+import base64, contextlib, hashlib, html, io, math, mmap, os, re, struct, tempfile, uuid, warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile as sf
 import torch
+from filelock import FileLock
 from IPython.display import HTML
 
 # %% ../nbs/00_audio.ipynb #aa5973e6
@@ -446,8 +447,9 @@ def replacing(path):
     """A temporary path beside `path`, with its suffix, that replaces `path` when the block ends and is
     removed if the block fails.
 
-    Parent folders are made. Raises `InputError` if `path` is a folder or cannot be written."""
-    path = Path(path)
+    Parent folders are made, and a symbolic link stays one: the file that it points to is replaced. Raises
+    `InputError` if `path` is a folder or cannot be written."""
+    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
@@ -460,6 +462,14 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+# %% ../nbs/00_audio.ipynb #8acc0f59
+def locked(folder):
+    """A context in which one process at a time is, of a user's on this machine: for what is read, changed and
+    written again in a folder. Not to be taken twice by one."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    return FileLock(Path(tempfile.gettempdir()) / f"msanii-{user}-{name}.lock")
 
 # %% ../nbs/00_audio.ipynb #9e15fad1
 def check_format(path, channels, sample_rate):

@@ -7,7 +7,7 @@ __all__ = ['INSTRUMENTS', 'change_programs', 'instruments_of', 'random_excerpt',
            'render_corpus', 'Windows', 'Mixed', 'Grid']
 
 # %% ../nbs/22_corpus.ipynb #315a633e
-import json, time, warnings
+import contextlib, json, os, threading, time, uuid, warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import joblib
 import numpy as np
 import pretty_midi
 import torch
+from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .audio import SAMPLE_RATE, InputError, replacing
+from .audio import SAMPLE_RATE, InputError, locked, replacing
 from .pop909 import SPLITS, excerpt, split
 from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll,
                           sound_end)
@@ -98,6 +99,21 @@ def _changed(song, arrange, programs, seconds, rests):
     score = random_excerpt(score, seconds, song.number) if seconds else score
     return with_rests(score, song.number) if rests else score
 
+def _leave_with(parent, watched=set()):
+    "Let this process end when its parent does, if it is a worker: nobody else would end it."
+    # not so the process itself, a thread of it, or a worker on another machine
+    if os.getppid() != parent or parent in watched: return
+    watched.add(parent)
+    def watch():
+        while os.getppid() == parent: time.sleep(0.5)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def _render_for(parent, *how):
+    "`_render_one` in a worker of the process `parent`."
+    _leave_with(parent)
+    return _render_one(*how)
+
 def _render_one(songs, number, folder, soundfont, arrange=None, programs=False, seconds=None, rests=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
     file = Path(folder) / f"{number:03d}.npy"
@@ -120,10 +136,17 @@ def _read_corpus(folder):
                          f"call `render_corpus` or `msanii corpus` first. ({error})") from error
 
 def _write_corpus(folder, info):
-    "Write corpus.json, the songs in order."
-    info = {**info, "songs": dict(sorted(info["songs"].items(), key=lambda item: int(item[0])))}
-    with replacing(Path(folder) / "corpus.json") as temporary:
-        temporary.write_text(json.dumps(info, indent=1))
+    "Add to corpus.json what `info` knows, the songs in order; others may have added to it in the meantime."
+    with locked(folder):
+        there = _read_corpus(folder) if (Path(folder) / "corpus.json").exists() else {}
+        if any(there.get(name) != info.get(name) for name in SETTINGS if there):
+            raise InputError(f"{folder} has become another corpus in the meantime: choose another folder.")
+        songs = {**there.get("songs", {}), **info["songs"]}
+        damaged = {**there.get("damaged", {}), **info["damaged"]}
+        info = {**info, "songs": dict(sorted(songs.items(), key=lambda item: int(item[0]))),
+                "damaged": {number: why for number, why in damaged.items() if number not in songs}}
+        with replacing(Path(folder) / "corpus.json") as temporary:
+            temporary.write_text(json.dumps(info, indent=1))
 
 # %% ../nbs/22_corpus.ipynb #d8eddc34
 SETTINGS = ("sample_rate", "source", "soundfont", "arrange", "programs", "seconds", "rests")
@@ -135,16 +158,34 @@ def _settings(songs, soundfont, arrange, programs, seconds, rests):
     return {"sample_rate": SAMPLE_RATE, "source": songs.name, "soundfont": find_soundfont(soundfont).name,
             **{name: value for name, value in chosen.items() if value}}
 
+def _is_held(lock):
+    "Is there a process that holds a lock?"
+    try: lock.acquire(timeout=0)
+    except Timeout: return True
+    lock.release()
+    return False
+
+@contextlib.contextmanager
+def _working(folder):
+    "Be one of those who work on a corpus. Who is the only one removes what killed calls have left behind."
+    mine = FileLock(folder / f".{uuid.uuid4().hex}.working")
+    with locked(folder):
+        if not any(_is_held(FileLock(file)) for file in folder.glob(".*.working")):
+            for stale in [*folder.glob(".*.npy"), *folder.glob(".*.working")]: stale.unlink(missing_ok=True)
+        mine.acquire()
+    try: yield
+    finally:
+        mine.release()
+        Path(mine.lock_file).unlink(missing_ok=True)
+
 def _open_corpus(songs, folder, settings):
-    "The corpus.json of a folder to render into, new or as it is; what a killed call left behind is removed."
+    "The corpus.json of a folder to render into, new or as it is."
     info = _read_corpus(folder) if (folder / "corpus.json").exists() else {**settings, "songs": {}}
     before = {name: info[name] for name in SETTINGS if info.get(name) is not None}
     if before != settings:
         raise InputError(f"{folder} holds another corpus, {before} and not {settings}: "
                          "choose another folder, or remove it.")
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.npy"):
-        stale.unlink()
     apart = {part: list(songs.split(part)) for part in ("validation", "heldout")}
     return {**info, "splits": apart, "damaged": {}}
 
@@ -205,15 +246,17 @@ def render_corpus(
         raise InputError(f"there is no arrangement {arrange!r}: choose one of {', '.join(ARRANGEMENTS)}.")
     info = _open_corpus(songs, folder, _settings(songs, soundfont, arrange, programs, seconds, rests))
     how = (soundfont, ARRANGEMENTS.get(arrange), programs, seconds, rests)
-    work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_render_one)(songs, n, folder, *how) for n in numbers)
-    try:
-        _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
-    except (OSError, InputError) as error:
-        raise InputError(f"rendering into {folder} stopped: {error} Its {len(info['songs'])} whole songs "
-                         "stay; make room on the disk and call again to go on.") from error
-    finally:
-        _write_corpus(folder, info)
+    _write_corpus(folder, info)  # so that another call knows what this will be
+    with _working(folder):
+        work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+            joblib.delayed(_render_for)(os.getpid(), songs, n, folder, *how) for n in numbers)
+        try:
+            _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
+        except (OSError, InputError) as error:
+            raise InputError(f"rendering into {folder} stopped: {error} Its {len(info['songs'])} whole songs "
+                             "stay; make room on the disk and call again to go on.") from error
+        finally:
+            _write_corpus(folder, info)
     if info["damaged"]:
         warnings.warn("Damaged songs were left out: " + " ".join(info["damaged"].values()))
     return folder

@@ -40,8 +40,8 @@ def render(self: Msanii,
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
           ):
-    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the model's
-    device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to the same.
+    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the
+    model's device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to it.
 
     Each track plays its program, drums too; notes beyond the piano's 88 keys are left out. A model without
     templates has one sound, and no drums. steps 0 is the first guess alone, which no network has touched. A

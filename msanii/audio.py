@@ -122,6 +122,10 @@ _FORMATS = {
 SUFFIXES = tuple(_FORMATS)  # how the names of sound files end
 
 # %% ../nbs/00_audio.ipynb #0b1f4889
+def _name(file):
+    "What soundfile takes for a path (of a path: a name may hold bytes that are no text) or a binary file."
+    return os.fsencode(file) if isinstance(file, (str, Path)) and os.name != "nt" else file
+
 def _encode(file, waveform, sample_rate, suffix, compression=None):
     """Write a waveform (c, n) in [-1, 1] to a path or a binary file, in the format of `suffix`; compression
     from 0 to 1 is for mp3."""
@@ -130,7 +134,7 @@ def _encode(file, waveform, sample_rate, suffix, compression=None):
     if f.subtype == "PCM_16":
         samples = (samples * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
     with sf.SoundFile(
-        file,
+        _name(file),
         "w",
         int(sample_rate),
         waveform.shape[0],
@@ -347,7 +351,7 @@ def _parts(path):
                 return [io.BytesIO(data[a:b]) for a, b in zip(starts, [*starts[1:], len(data)])]
             endless = _endless(data)
             return [io.BytesIO(endless) if endless else path]
-        if sf.info(path).format != "MP3": return [path]
+        if sf.info(_name(path)).format != "MP3": return [path]
         parts = _mp3_parts(data)
         found = [_with_table(data, *part) for part in parts]
         same = len(found) == 1 and found[0] == data[parts[0][0] : parts[0][1]]
@@ -385,7 +389,7 @@ def audio_info(path):
     samples, first = 0, None
     with _reading(path) as path:
         for part in _parts(path):
-            with _Stream(part) as file:
+            with _Stream(_name(part)) as file:
                 first = first or (file.samplerate, file.channels)
                 frames = file.frames if file.known else sum(map(len, file.blocks_of()))
                 samples += math.ceil(frames * first[0] / file.samplerate)
@@ -394,7 +398,7 @@ def audio_info(path):
 # %% ../nbs/00_audio.ipynb #73ba499d
 def _read_part(part, path, start=0.0, seconds=None):
     "The samples (n, c) of one sound file from `start` on, and its sample rate."
-    with _Stream(part) as file:
+    with _Stream(_name(part)) as file:
         rate, first, blocks = file.samplerate, round(start * file.samplerate), []
         if file.frames == 0:
             raise InputError(f"{path} holds no samples: it is empty, or was cut off.")

@@ -119,8 +119,8 @@ render_corpus(Composed(40, 1.5), folder, range(first, last), n_jobs=1, progress=
 def test_two_calls_at_once_lose_nothing(tmp_path):
     "Each notes its songs, and removes no file that the other is writing."
     how = dict(cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
-    calls = [subprocess.Popen([sys.executable, "-c", SIDE_BY_SIDE, str(tmp_path / "c"), *map(str, ends)], **how)
-             for ends in ((1, 15), (11, 25))]
+    start = [sys.executable, "-c", SIDE_BY_SIDE, str(tmp_path / "c")]
+    calls = [subprocess.Popen([*start, *map(str, ends)], **how) for ends in ((1, 15), (11, 25))]
     for call in calls: assert call.wait(300) == 0, call.stderr.read()
     info = json.loads((tmp_path / "c" / "corpus.json").read_text())
     assert list(info["songs"]) == [f"{n:03d}" for n in range(1, 25)] and not info["damaged"]

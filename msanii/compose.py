@@ -573,7 +573,7 @@ PART = Parameter("strength", "how far from what is given", None, low=0, high=1)
 def compose(
     self: Msanii,
     seconds=None,       # length, up to an hour; 190, or that of the score, if None
-    seed=0,             # the same seed makes the same piece
+    seed=0,             # the same seed makes the same piece, on as many threads
     chords=None,        # 'C G Am F' or 'Dm7 G7 | Cmaj7', repeated as long as needed
     key=None,           # 'A minor', 'Gb:maj'; from chords or score, else drawn
     tempo=None,         # beats a minute; the score's, else drawn

@@ -30,7 +30,7 @@ PASSES = Parameter(
 @torch.no_grad()
 def render(self: Msanii,
            score,           # a MIDI file's path or bytes, or a PrettyMIDI
-           seed=0,          # the same seed gives the same sound
+           seed=0,          # the same seed gives the same sound, to the bit on as many threads
            steps=None,      # network passes, two a step unless guidance is 1; if None 5, the guess being near
            sampler=None,    # ddpm, ddim or dpm; the model's if None
            guidance=None,   # how strongly the score is obeyed; the model's if None

@@ -77,6 +77,7 @@ def keep(m,             # the model that made it
         msanii=__version__,
         torch=torch.__version__,
         device=str(m.device),
+        threads=torch.get_num_threads(),
     )
     with replacing((folder / name).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1))

@@ -76,7 +76,12 @@ class Parameter:
 
 # %% ../nbs/40_walk.ipynb #2c32e394
 SEED = Parameter(
-    "seed", "another seed makes another result, the same seed the same one", 0, low=0, high=2**62, whole=True
+    "seed",
+    "another seed makes another result, the same seed the same one (to the bit on as many threads)",
+    0,
+    low=0,
+    high=2**62,
+    whole=True,
 )
 STEPS = Parameter("steps", "network passes, more take longer (default: the model's)", low=1, whole=True)
 SAMPLER = Parameter("sampler", "how the noise is taken away (default: the model's)", choices=SAMPLERS)

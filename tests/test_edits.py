@@ -136,7 +136,8 @@ def master(squash, peak=0.999):
 def test_a_loud_master(model, squash, peak):
     "What is new stays within what a file holds, loudness is kept or a word said, kept samples are exact."
     song, how = master(squash, peak), dict(steps=2, progress=False)
-    for task in (lambda: model.style_transfer(song, 0.5, **how), lambda: model.interpolate(song, song, **how)):
+    tasks = lambda: model.style_transfer(song, 0.5, **how), lambda: model.interpolate(song, song, **how)
+    for task in tasks:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             made = task()

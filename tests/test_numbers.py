@@ -77,3 +77,18 @@ def test_seeds_of_songs():
     assert first(np.int64(3)) == first(3)
     for wrong in (None, -1, 0.5, "x"):
         with pytest.raises(InputError, match="seed is"): song_by_rules(wrong, 2)
+
+
+def test_threads_change_the_last_bits_alone(model):
+    "The same seed on another number of threads: not the same bits, but nothing that is heard."
+    before, how = torch.get_num_threads(), dict(steps=2, seed=3, progress=False)
+    try:
+        made = []
+        for threads in (1, 1, 2):
+            torch.set_num_threads(threads)
+            made.append(model.sample(3.0, **how))
+    finally: torch.set_num_threads(before)
+    assert torch.equal(made[0], made[1])
+    error = (made[0] - made[2]).square().mean().clamp(min=1e-30)
+    assert 10 * torch.log10(made[0].square().mean() / error) > 60  # dB
+    assert "as many threads" in SEED.help

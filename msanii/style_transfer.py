@@ -58,7 +58,8 @@ def style_transfer(
 
     The walk begins at t = round(T * strength) - 1, whatever `steps` is. What the network leaves out of a
     clean song is given back near 0 (`left_out`). Returns the same shape at the same loudness (root mean
-    square), its peaks limited where they would not fit into a file, on the model's device. InputError for arguments that cannot be."""
+    square), its peaks limited where they would not fit into a file, on the model's device. InputError for
+    arguments that cannot be."""
     waveform, strength = check_waveform(waveform).to(self.device), STRENGTH.check(strength)
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
     walk = Walk(self, steps, sampler, window=window, progress=progress, callback=callback)

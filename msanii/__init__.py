@@ -6,6 +6,14 @@ __version__ = "0.1.0"
 # %% auto #0
 __all__ = ['Msanii', 'UNet', 'Vocoder', 'MelTransform']
 
+# %% ../nbs/index.ipynb #cdf25610
+import signal, sys
+from pathlib import Path
+# the command is interrupted without a traceback while it is still being loaded, too; its main takes over then
+if Path(sys.argv[0]).name in ("msanii", "msanii.exe") or "msanii.app" in sys.orig_argv:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 # %% ../nbs/index.ipynb #2b205a4a
 from .mel import MelTransform
 from .pipeline import Msanii

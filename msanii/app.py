@@ -17,7 +17,9 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from dataclasses import asdict, replace
 from importlib.util import find_spec
@@ -42,7 +44,7 @@ from .sampling import BATCH
 from .score import find_soundfont, render_score
 from .templates import Templates
 import msanii.transcribe  # it adds a task
-from .tasks import TASKS, ScoreFile, Spans, Text, perform, sha256
+from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
 from .walk import SEED, STEPS, Parameter
 
 # %% ../nbs/74_app.ipynb #8f4bccd5
@@ -300,7 +302,7 @@ def _apart(inputs, settings, out, weights, steps):
     m = Msanii.from_pretrained(weights)
     made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for folder, (score,) in zip(folders, inputs):
-        try: found = m.render(score, stems=True, **settings)
+        try: found = m.render(READERS["score"](score), stems=True, **settings)
         except Exception as error:
             if (fault := _named(error, (score,))) is None: raise
             faults.append(fault)
@@ -782,6 +784,62 @@ def _check(name, args):
         raise InputError(f"not installed, and needed for this command: {', '.join(missing)}; "
                          f"pip install 'msanii[{name}]' brings them")
 
+# %% ../nbs/74_app.ipynb #6e941d73
+class Ended(KeyboardInterrupt): "Somebody has sent a SIGTERM."
+
+class _Words:
+    """A stream for words. It may not be there, its reader may leave, and it may lack letters: words are lost
+    then, or spelled out, and nothing else."""
+    def __init__(self, stream): self.stream = stream or open(os.devnull, "w")
+
+    def __getattr__(self, name): return getattr(self.stream, name)
+
+    def write(self, text):
+        kind = getattr(self.stream, "encoding", None) or "utf-8"
+        try: self.stream.write(text)
+        except UnicodeEncodeError: self.stream.write(text.encode(kind, "backslashreplace").decode(kind))
+        except BrokenPipeError: self._leave()
+        return len(text)
+
+    def flush(self):
+        try: self.stream.flush()
+        except BrokenPipeError: self._leave()
+
+    def _leave(self):
+        # what is in the buffer goes nowhere, at the end of the process as well
+        with open(os.devnull, "w") as nowhere: os.dup2(nowhere.fileno(), self.stream.fileno())
+
+@contextlib.contextmanager
+def _streams():
+    "Speak through `_Words`; and let no file take the place of a stream that is closed."
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3: pass
+    os.close(number)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_Words, before)
+    try:
+        yield
+        sys.stdout.flush()
+    finally: sys.stdout, sys.stderr = before
+
+@contextlib.contextmanager
+def _signals():
+    "Ctrl-C is an exception from here on (see `msanii/__init__.py`), and SIGTERM is one like it."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    def end(*_): raise Ended
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, end)
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before)
+
+def _before_files(words):
+    "Words without their --: what follows it are files, and ./-x.mid is no option."
+    if "--" not in words: return words
+    at = words.index("--")
+    return words[:at] + [f"./{word}" if word.startswith("-") else word for word in words[at + 1 :]]
+
 # %% ../nbs/74_app.ipynb #37096a3a
 def usage():
     "What the command without arguments prints."
@@ -810,6 +868,7 @@ def _run(name, words, as_json):
 def _try(name, words, as_json):
     "`_run`, with what went wrong as faults; a bug of ours is left to show its traceback."
     try: return _run(name, words, as_json)
+    except Ended: return None, ["terminated"]
     except KeyboardInterrupt: return None, ["interrupted"]
     except Exception as error:
         if (fault := fault_of(error)) is None: raise
@@ -817,11 +876,15 @@ def _try(name, words, as_json):
 
 def main(argv=None):
     """The command `msanii`. Returns the exit code: 0, 2 for an input that cannot be used, 130 for an
-    interruption."""
+    interruption, 143 for a SIGTERM."""
+    with _streams(), _signals(): return _main(argv)
+
+def _main(argv):
     name, *words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("-h", "--help", "--version"):
         print(f"msanii {__version__}" if name == "--version" else usage())
         return 0
+    words = _before_files(words)
     as_json, typed = "--json" in words, shlex.join(["msanii", name, *(w for w in words if w != "--json")])
     if name not in commands():
         name, made, faults = "", {}, [f"there is no command {name!r}: choose one of {', '.join(commands())}"]
@@ -830,7 +893,7 @@ def main(argv=None):
         except SystemExit: return 0  # after --help
     for fault in faults: print(f"msanii {name}".strip() + ":", *fault.split(), file=sys.stderr)
     if as_json and made is not None: print(json.dumps(dict(command=typed, **made, faults=faults)))
-    return 130 if faults == ["interrupted"] else 2 if faults else 0
+    return {"interrupted": 130, "terminated": 143}.get(*faults, 2) if len(faults) == 1 else 2 * bool(faults)
 
 # %% ../nbs/74_app.ipynb #df52263a
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # in a notebook there is no file

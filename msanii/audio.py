@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'SUFFIXES', 'InputError', 'plot_waveform', 'check_waveform', 'player', 'decibels', 'set_channels',
            'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio', 'stream_audio', 'replacing',
-           'save_audio']
+           'locked', 'save_audio']
 
 # %% ../nbs/00_audio.ipynb #168cf7f7
-import base64, contextlib, html, io, math, mmap, os, re, struct, uuid, warnings
+import base64, contextlib, hashlib, html, io, math, mmap, os, re, struct, tempfile, uuid, warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile as sf
 import torch
+from filelock import FileLock
 from IPython.display import HTML
 
 # %% ../nbs/00_audio.ipynb #aa5973e6
@@ -122,6 +123,10 @@ _FORMATS = {
 SUFFIXES = tuple(_FORMATS)  # how the names of sound files end
 
 # %% ../nbs/00_audio.ipynb #0b1f4889
+def _name(file):
+    "What soundfile takes for a path (of a path: a name may hold bytes that are no text) or a binary file."
+    return os.fsencode(file) if isinstance(file, (str, Path)) and os.name != "nt" else file
+
 def _encode(file, waveform, sample_rate, suffix, compression=None):
     """Write a waveform (c, n) in [-1, 1] to a path or a binary file, in the format of `suffix`; compression
     from 0 to 1 is for mp3."""
@@ -130,7 +135,7 @@ def _encode(file, waveform, sample_rate, suffix, compression=None):
     if f.subtype == "PCM_16":
         samples = (samples * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
     with sf.SoundFile(
-        file,
+        _name(file),
         "w",
         int(sample_rate),
         waveform.shape[0],
@@ -347,7 +352,7 @@ def _parts(path):
                 return [io.BytesIO(data[a:b]) for a, b in zip(starts, [*starts[1:], len(data)])]
             endless = _endless(data)
             return [io.BytesIO(endless) if endless else path]
-        if sf.info(path).format != "MP3": return [path]
+        if sf.info(_name(path)).format != "MP3": return [path]
         parts = _mp3_parts(data)
         found = [_with_table(data, *part) for part in parts]
         same = len(found) == 1 and found[0] == data[parts[0][0] : parts[0][1]]
@@ -385,7 +390,7 @@ def audio_info(path):
     samples, first = 0, None
     with _reading(path) as path:
         for part in _parts(path):
-            with _Stream(part) as file:
+            with _Stream(_name(part)) as file:
                 first = first or (file.samplerate, file.channels)
                 frames = file.frames if file.known else sum(map(len, file.blocks_of()))
                 samples += math.ceil(frames * first[0] / file.samplerate)
@@ -394,7 +399,7 @@ def audio_info(path):
 # %% ../nbs/00_audio.ipynb #73ba499d
 def _read_part(part, path, start=0.0, seconds=None):
     "The samples (n, c) of one sound file from `start` on, and its sample rate."
-    with _Stream(part) as file:
+    with _Stream(_name(part)) as file:
         rate, first, blocks = file.samplerate, round(start * file.samplerate), []
         if file.frames == 0:
             raise InputError(f"{path} holds no samples: it is empty, or was cut off.")
@@ -475,8 +480,9 @@ def replacing(path):
     """A temporary path beside `path`, with its suffix, that replaces `path` when the block ends and is
     removed if the block fails.
 
-    Parent folders are made. Raises `InputError` if `path` is a folder or cannot be written."""
-    path = Path(path)
+    Parent folders are made, and a symbolic link stays one: the file that it points to is replaced. Raises
+    `InputError` if `path` is a folder or cannot be written."""
+    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
@@ -489,6 +495,14 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+# %% ../nbs/00_audio.ipynb #8acc0f59
+def locked(folder):
+    """A context in which one process at a time is, of a user's on this machine: for what is read, changed and
+    written again in a folder. Not to be taken twice by one."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    return FileLock(Path(tempfile.gettempdir()) / f"msanii-{user}-{name}.lock")
 
 # %% ../nbs/00_audio.ipynb #9e15fad1
 def check_format(path, channels, sample_rate):

@@ -573,7 +573,7 @@ PART = Parameter("strength", "how far from what is given", None, low=0, high=1)
 def compose(
     self: Msanii,
     seconds=None,       # length, up to an hour; 190, or that of the score, if None
-    seed=0,             # the same seed makes the same piece
+    seed=0,             # the same seed makes the same piece, on as many threads
     chords=None,        # 'C G Am F' or 'Dm7 G7 | Cmaj7', repeated as long as needed
     key=None,           # 'A minor', 'Gb:maj'; from chords or score, else drawn
     tempo=None,         # beats a minute; the score's, else drawn
@@ -622,7 +622,7 @@ def compose(
             if callback: callback(*args)
         _plan(self, piece, gen, steps, each, busy, strength)
         roll = write_notes(self, piece, gen, steps, each, strength, variation)
-    return _played_by(_finish(piece, roll, busy, words, score, old), players, seed if band else None)
+    return _played_by(_finish(piece, roll, busy, words, score, old), players, seed % 2**63 if band else None)
 
 def _played_by(piece, players, seed=None):
     "A PrettyMIDI, arranged for a band if there is a seed, with its players {role: program}."

@@ -7,7 +7,7 @@ __all__ = ['INSTRUMENTS', 'LEVELS', 'change_programs', 'instruments_of', 'random
            'corpus_about', 'render_corpus', 'Recordings', 'record_corpus', 'check_pieces', 'Windows', 'Mixed', 'Grid']
 
 # %% ../nbs/22_corpus.ipynb #315a633e
-import itertools, json, math, time, warnings
+import contextlib, itertools, json, math, os, threading, time, uuid, warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,12 +15,14 @@ import joblib
 import numpy as np
 import pretty_midi
 import torch
+from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .audio import SAMPLE_RATE, SUFFIXES, InputError, replacing, stream_audio
+from .audio import SAMPLE_RATE, SUFFIXES, InputError, locked, replacing, stream_audio
 from .pop909 import SPLITS, excerpt, split
-from .score import BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll
+from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll,
+                          sound_end)
 
 # %% ../nbs/22_corpus.ipynb #aaa1f18a
 def _write_song(folder, number, waveform, table):
@@ -60,7 +62,7 @@ def instruments_of(programs):
 def random_excerpt(score, seconds, seed):
     "No more than `seconds` of a score, from one of its notes on: its `excerpt`, the note drawn from `seed`."
     starts = sorted(note.start for instrument in score.instruments for note in instrument.notes)
-    early = [start for start in starts if start <= max(score.get_end_time() - seconds, starts[0])]
+    early = [start for start in starts if start <= max(sound_end(score) - seconds, starts[0])]
     return excerpt(score, early[np.random.default_rng(seed).integers(len(early))], seconds)
 
 # %% ../nbs/22_corpus.ipynb #a2c5377b
@@ -80,8 +82,8 @@ def _rest(instrument, start, end):
 def with_rests(score, seed):
     """The score with rests of 0.5 to 4 s, each 3 to 12 s after the one before it, in which no key and no
     pedal is down; their places are drawn from `seed`."""
-    score, rng, end = deepcopy(score), np.random.default_rng(seed), 0.0
-    while (start := end + rng.uniform(3, 12)) < score.get_end_time():
+    score, rng, end, last = deepcopy(score), np.random.default_rng(seed), 0.0, sound_end(score)
+    while (start := end + rng.uniform(3, 12)) < last:
         end = start + rng.uniform(0.5, 4)
         for instrument in score.instruments:
             _rest(instrument, start, end)
@@ -96,6 +98,21 @@ def _changed(song, arrange, programs, seconds, rests):
     score = change_programs(score, song.number, instruments_of(programs)) if programs else score
     score = random_excerpt(score, seconds, song.number) if seconds else score
     return with_rests(score, song.number) if rests else score
+
+def _leave_with(parent, watched=set()):
+    "Let this process end when its parent does, if it is a worker: nobody else would end it."
+    # not so the process itself, a thread of it, or a worker on another machine
+    if os.getppid() != parent or parent in watched: return
+    watched.add(parent)
+    def watch():
+        while os.getppid() == parent: time.sleep(0.5)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def _render_for(parent, *how):
+    "`_render_one` in a worker of the process `parent`."
+    _leave_with(parent)
+    return _render_one(*how)
 
 def _render_one(songs, number, folder, soundfont, arrange=None, programs=False, seconds=None, rests=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
@@ -119,10 +136,18 @@ def _read_corpus(folder):
                          f"call `render_corpus` or `msanii corpus` first. ({error})") from error
 
 def _write_corpus(folder, info):
-    "Write corpus.json, the songs in order."
-    info = {**info, "songs": dict(sorted(info["songs"].items(), key=lambda item: int(item[0])))}
-    with replacing(Path(folder) / "corpus.json") as temporary:
-        temporary.write_text(json.dumps(info, indent=1))
+    "Add to corpus.json what `info` knows, the songs in order; others may have added to it in the meantime."
+    with locked(folder):
+        there = _read_corpus(folder) if (Path(folder) / "corpus.json").exists() else {}
+        if any(there.get(name) != info.get(name) for name in SETTINGS if there):
+            raise InputError(f"{folder} has become another corpus in the meantime: choose another folder.")
+        songs = {**there.get("songs", {}), **info["songs"]}
+        damaged = {**there.get("damaged", {}), **info["damaged"]}
+        info = {**info, "songs": dict(sorted(songs.items(), key=lambda item: int(item[0]))),
+                "damaged": {name: why for name, why in damaged.items()
+                            if name not in songs and name not in info.get("recordings", {})}}
+        with replacing(Path(folder) / "corpus.json") as temporary:
+            temporary.write_text(json.dumps(info, indent=1))
 
 # %% ../nbs/22_corpus.ipynb #d8eddc34
 SETTINGS = ("sample_rate", "source", "soundfont", "arrange", "programs", "seconds", "rests", "scores")
@@ -134,16 +159,34 @@ def _settings(songs, soundfont, arrange, programs, seconds, rests):
     return {"sample_rate": SAMPLE_RATE, "source": songs.name, "soundfont": find_soundfont(soundfont).name,
             **{name: value for name, value in chosen.items() if value}}
 
+def _is_held(lock):
+    "Is there a process that holds a lock?"
+    try: lock.acquire(timeout=0)
+    except Timeout: return True
+    lock.release()
+    return False
+
+@contextlib.contextmanager
+def _working(folder):
+    "Be one of those who work on a corpus. Who is the only one removes what killed calls have left behind."
+    mine = FileLock(folder / f".{uuid.uuid4().hex}.working")
+    with locked(folder):
+        if not any(_is_held(FileLock(file)) for file in folder.glob(".*.working")):
+            for stale in [*folder.glob(".*.npy"), *folder.glob(".*.working")]: stale.unlink(missing_ok=True)
+        mine.acquire()
+    try: yield
+    finally:
+        mine.release()
+        Path(mine.lock_file).unlink(missing_ok=True)
+
 def _open_corpus(songs, folder, settings):
-    "The corpus.json of a folder to render into, new or as it is; what a killed call left behind is removed."
+    "The corpus.json of a folder to render into, new or as it is."
     info = _read_corpus(folder) if (folder / "corpus.json").exists() else {**settings, "songs": {}}
     before = {name: info[name] for name in SETTINGS if info.get(name) is not None}
     if before != settings:
         raise InputError(f"{folder} holds another corpus, {before} and not {settings}: "
                          "choose another folder, or remove it.")
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.npy"):
-        stale.unlink()
     apart = {part: list(songs.split(part)) for part in ("validation", "heldout")}
     return {**info, "splits": apart, "damaged": {}}
 
@@ -204,15 +247,17 @@ def render_corpus(
         raise InputError(f"there is no arrangement {arrange!r}: choose one of {', '.join(ARRANGEMENTS)}.")
     info = _open_corpus(songs, folder, _settings(songs, soundfont, arrange, programs, seconds, rests))
     how = (soundfont, ARRANGEMENTS.get(arrange), programs, seconds, rests)
-    work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_render_one)(songs, n, folder, *how) for n in numbers)
-    try:
-        _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
-    except (OSError, InputError) as error:
-        raise InputError(f"rendering into {folder} stopped: {error} Its {len(info['songs'])} whole songs "
-                         "stay; make room on the disk and call again to go on.") from error
-    finally:
-        _write_corpus(folder, info)
+    _write_corpus(folder, info)  # so that another call knows what this will be
+    with _working(folder):
+        work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+            joblib.delayed(_render_for)(os.getpid(), songs, n, folder, *how) for n in numbers)
+        try:
+            _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
+        except (OSError, InputError) as error:
+            raise InputError(f"rendering into {folder} stopped: {error} Its {len(info['songs'])} whole songs "
+                             "stay; make room on the disk and call again to go on.") from error
+        finally:
+            _write_corpus(folder, info)
     if info["damaged"]:
         warnings.warn("Damaged songs were left out: " + " ".join(info["damaged"].values()))
     return folder
@@ -298,21 +343,32 @@ def record_corpus(
     folder, settings = Path(folder), {"sample_rate": SAMPLE_RATE, "source": recordings.name,
                                       "seconds": int(seconds), "scores": bool(scores)}
     info = _open_corpus(recordings, folder, settings)
-    _listen(recordings, info, joblib.Parallel(n_jobs=n_jobs, return_as="generator"), progress)
-    _write_corpus(folder, info)  # before any piece: its number stays its recording's, whatever happens now
-    known = info["recordings"]
-    names = [name for name in recordings.files if name in known]
-    work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_cut)(recordings.path / name, known[name], folder, scores) for name in names)
-    bar = tqdm(work, total=len(names), desc="cutting", disable=not progress)
-    try: _collect(itertools.chain.from_iterable(bar), folder, info)
-    except (OSError, InputError) as error:
-        raise InputError(f"writing into {folder} stopped: {error} Its {len(info['songs'])} whole pieces "
-                         "stay; make room on the disk and call again to go on.") from error
-    finally: _write_corpus(folder, info)
+    with _alone(folder), _working(folder):  # who gives out numbers must be the only one
+        _listen(recordings, info, joblib.Parallel(n_jobs=n_jobs, return_as="generator"), progress)
+        _write_corpus(folder, info)  # before any piece: its number stays its recording's, whatever happens
+        known = info["recordings"]
+        names = [name for name in recordings.files if name in known]
+        work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+            joblib.delayed(_cut)(recordings.path / name, known[name], folder, scores) for name in names)
+        bar = tqdm(work, total=len(names), desc="cutting", disable=not progress)
+        try: _collect(itertools.chain.from_iterable(bar), folder, info)
+        except (OSError, InputError) as error:
+            raise InputError(f"writing into {folder} stopped: {error} Its {len(info['songs'])} whole pieces "
+                             "stay; make room on the disk and call again to go on.") from error
+        finally: _write_corpus(folder, info)
     if info["damaged"]:
         warnings.warn("Damaged recordings were left out: " + " ".join(info["damaged"].values()))
     return folder
+
+@contextlib.contextmanager
+def _alone(folder):
+    "InputError if somebody else is cutting recordings into a folder."
+    lock = FileLock(folder / ".recordings.lock", timeout=0)
+    try: lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder} is being made by another call: wait for it, or choose another folder.")
+    try: yield
+    finally: lock.release()
 
 def _listen(recordings, info, parallel, progress):
     "Note in `info` what recordings there are, which numbers their pieces have, and which are for validation."

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from torch.nn import functional as F
 
 from .audio import InputError, check_waveform
-from .long import decode_long, encode_long, familiar_gain, rms, with_level
+from .long import ceiling_of, decode_long, encode_long, familiar_gain, rms, with_level
 from .pipeline import Msanii
 from .samplers import noise
 from .style_transfer import STRENGTH, renoise
@@ -88,7 +88,7 @@ def interpolate(
         if ts:
             x0 = renoise(walk, x0, ts, torch.Generator().manual_seed(seed), _blend(ratio, mix, seed))
         level = _between(rms(item), rms(other), ratio)
-        peak = 1.0 if max(item.abs().max(), other.abs().max()) <= 1 else math.inf
+        peak = max(ceiling_of(item), ceiling_of(other))
         return with_level(decode_long(self, x0, n, seed), level, peak)
 
     return each_item(a, seed, edit)

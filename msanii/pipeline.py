@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save
 
-from .audio import InputError, replacing
+from .audio import InputError, locked, replacing
 from .bits import BitUNet
 from .correction import build_unet
 from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
@@ -149,7 +149,11 @@ class Msanii:
         return next(t for part in self.parts.values() for t in part.state_dict().values()).device
 
     def to(self, device):
-        "Move everything to a device; returns the model."
+        "Move everything to a device; returns the model. InputError if there is no such device."
+        try: torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            raise InputError(f"device is {str(device)!r}, and there is none of this name here: give another, "
+                             "such as cpu") from error
         for part in self.parts.values(): part.to(device)
         return self
 
@@ -252,14 +256,16 @@ def save_part(folder,         # of a model, made if need be; the other parts in 
     mel transform."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = read_config(folder) if (folder / "config.json").exists() else dict(format=FORMAT, settings={})
-    others = set(PARTS) - {name, "mel", "planner", "composer"}
-    if mel is not None and others & set(config): _check_same_mel(folder, config, mel)
-    written = {name: network} if mel is None else {name: network, "mel": mel}
-    for part, module in written.items(): _write_weights(folder, part, module, half)
-    new = {part: part_settings(module) for part, module in written.items()}
-    if condition is not None: new["condition"] = condition.settings()
-    _write_config(folder, {**config, **new, "settings": {**config["settings"], **(settings or {})}})
+    with locked(folder):  # another training may write its part
+        new = not (folder / "config.json").exists()
+        config = dict(format=FORMAT, settings={}) if new else read_config(folder)
+        others = set(PARTS) - {name, "mel", "planner", "composer"}
+        if mel is not None and others & set(config): _check_same_mel(folder, config, mel)
+        written = {name: network} if mel is None else {name: network, "mel": mel}
+        for part, module in written.items(): _write_weights(folder, part, module, half)
+        made = {part: part_settings(module) for part, module in written.items()}
+        if condition is not None: made["condition"] = condition.settings()
+        _write_config(folder, {**config, **made, "settings": {**config["settings"], **(settings or {})}})
     return folder
 
 def _check_same_mel(folder, config, mel):

@@ -13,7 +13,7 @@ from .audio import InputError
 from .long import decode_long
 from .mel import istft, stft
 from .pipeline import Msanii
-from .score import BAND, KEYS, LOWEST, band_notes, load_score, role_notes
+from .score import BAND, KEYS, LOWEST, band_notes, load_score, role_notes, sound_end
 from .templates import wandering
 from .walk import Parameter, Walk, check_length, seeds
 
@@ -41,19 +41,19 @@ def usual_passes(self: Msanii):
 @torch.no_grad()
 def render(self: Msanii,
            score,           # a MIDI file's path or bytes, or a PrettyMIDI
-           seed=0,          # the same seed gives the same sound
+           seed=0,          # the same seed gives the same sound, to the bit on as many threads
            steps=None,      # network passes, two a step unless guidance is 1; if None 5, the guess being near
            sampler=None,    # ddpm, ddim or dpm; the model's if None
            guidance=None,   # how strongly the score is obeyed; the model's if None
-           tail=1.0,        # seconds after the score's end
+           tail=1.0,        # seconds after the last sound of the score
            window=None,     # seconds that the network hears at once
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
            texture=0.8,     # how much beating, which no score tells, is drawn
           ):
-    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its end, on the model's
-    device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to the same.
+    """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the
+    model's device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to it.
 
     Each track plays its program, drums too; notes beyond the piano's 88 keys are left out. A model without
     templates has one sound, and no drums. steps 0 is the first guess alone, which no network has touched. A
@@ -65,7 +65,7 @@ def render(self: Msanii,
     preview = steps is not None and PASSES.check(steps) == 0
     walk = Walk(self, 1 if preview else steps, sampler, guidance, window, progress, callback)
     table = self.playable(score)
-    seconds = check_length(self, score.get_end_time() + TAIL.check(tail), "the score's length in seconds")
+    seconds = check_length(self, sound_end(score) + TAIL.check(tail), "the score's length in seconds")
     n, generator = max(1, round(seconds * self.mel.sample_rate)), torch.Generator().manual_seed(seed)
     x = walk.noise(self.mel.frames(n), generator)
     level = self.turn_down(table, x.shape[-1])
@@ -81,12 +81,11 @@ def render(self: Msanii,
 @patch
 def playable(self: Msanii, score):
     "The notes that the model can play: `band_notes`, or the `role_notes` of a model without templates."
-    if not self.plays_band:
-        table = role_notes(score)
-        if len(table): return table
+    band = self.plays_band
+    table = band_notes(score) if band else role_notes(score)
+    if not len(table):
         raise InputError("the score holds drums alone, and this model plays keys: give a score with notes "
                          "for other instruments")
-    table = band_notes(score)
     table = table[(table[:, 2] >= LOWEST) & (table[:, 2] < LOWEST + KEYS)]
     if len(table): return table
     raise InputError(f"no note of the score is a piano's key, {LOWEST} to {LOWEST + KEYS - 1}: give others")

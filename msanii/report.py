@@ -295,7 +295,8 @@ def _write(report, paths, originals, out):
     page, table = _page(report, paths, originals), report_table(report) + "\n"
     texts = {"report.json": json.dumps(_plain(report), indent=1), "report.md": table, "report.html": page}
     for name, text in texts.items():
-        with replacing(out / name) as temporary: temporary.write_text(text, encoding="utf-8")
+        data = text.encode("utf-8", "backslashreplace")  # a name may hold bytes that no letter stands for
+        with replacing(out / name) as temporary: temporary.write_bytes(data)
 
 # %% ../nbs/72_report.ipynb #1aa84e26
 def evaluate_folders(

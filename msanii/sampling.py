@@ -19,7 +19,7 @@ from .walk import Parameter, Walk, check_length, each_item, seeds
 @torch.no_grad()
 def sample_mel(self: Msanii, frames, seed=0, channels=2, **walk):
     "A mel (1, channels, f, frames) synthesised from noise. walk: the settings of a `Walk`."
-    walk, generator = Walk(self, **walk), torch.Generator().manual_seed(seed)
+    walk, generator = Walk(self, **walk), torch.Generator().manual_seed(seeds(seed, 1)[0])
     return walk.down(walk.noise(frames, generator, channels), walk.timesteps(), [generator])[..., :frames]
 
 # %% ../nbs/42_sampling.ipynb #2d89175c

@@ -8,9 +8,13 @@ __all__ = ['LOWEST', 'KEYS', 'ROLES', 'BAND', 'DRUMS', 'TRACKS', 'load_score', '
            'band_roll', 'program_of', 'parse_players', 'song_by_rules']
 
 # %% ../nbs/20_score.ipynb #efcb45f3
-import contextlib, ctypes, difflib, io, math, os, re
+import contextlib, ctypes, difflib, io, math, os, re, struct, warnings
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
+import mido
 import numpy as np
 import torch
 # the library's bindings print where they found it if CI is set
@@ -44,12 +48,204 @@ def _check_notes(score, name):
             )
     return score
 
+# %% ../nbs/20_score.ipynb #caaeedc4
+class _Event(NamedTuple):
+    "What happens at a tick: a channel's message (its status byte and its data), or 255 and a meta event."
+    tick: int
+    status: int
+    data: bytes
+    channel: tuple   # (port, number), the same in all tracks
+    kind: int = 0    # of a meta event
+
+def _length(data, at):
+    "A number of variable length in a MIDI file, and the place behind it."
+    value = 0
+    while True:
+        value, at = value << 7 | data[at] & 127, at + 1
+        if data[at - 1] < 128: return value, at
+
+def _read_track(data, odd):
+    "The events of a track's bytes."
+    at, tick, status, port, events = 0, 0, 0, 0, []
+    while at < len(data):
+        delta, at = _length(data, at)
+        tick, now, at = tick + delta, data[at] if data[at] > 127 else status, at + (data[at] > 127)
+        if now in (0xFF, 0xF0, 0xF7):
+            kind = data[at] if now == 0xFF else 0
+            size, at = _length(data, at + (now == 0xFF))
+            if at + size > len(data): raise EOFError("a track is cut off")
+            if now == 0xFF: events.append(_Event(tick, 0xFF, data[at : at + size], (port, 0), kind))
+            if kind == 0x21 and size: port = data[at]
+            if kind == 0x2F: break
+            at += size
+        elif now >= 0xF0: at += {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(now, 0)
+        elif now < 0x80: raise ValueError("a track begins with no event")
+        else:
+            status, size = now, 1 if now >> 4 in (0xC, 0xD) else 2
+            values, at = data[at : at + size], at + size
+            if len(values) < size: raise EOFError("a track is cut off")
+            if max(values) > 127: odd["data byte above 127"] += 1
+            # a key, a program or a controller that there is not; any other value is as large as can be
+            if values[0] > 127 and now >> 4 != 0xE: continue
+            events.append(_Event(tick, now, bytes(min(v, 127) for v in values), (port, now & 15)))
+    return events
+
+def _read_chunks(data, odd):
+    "The time division of a MIDI file, and the events of its tracks."
+    at = data.find(b"MThd")
+    if at < 0: raise ValueError("it has no MThd")
+    count, division = struct.unpack(">HH", data[at + 10 : at + 14])
+    at, tracks = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big"), []
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "big")
+        if data[at : at + 4] == b"MTrk":
+            if at + 8 + size > len(data): raise EOFError("its last track is cut off")
+            tracks.append(_read_track(data[at + 8 : at + 8 + size], odd))
+        at += 8 + size  # what others have added is passed by
+    if not tracks: raise EOFError("it has no tracks")
+    if len(tracks) < count and at != len(data): raise EOFError("it is cut off between its tracks")
+    if len(tracks) < count: odd["missing track"] += count - len(tracks)
+    return division, tracks
+
+# %% ../nbs/20_score.ipynb #e5d8d68d
+def _meta(event):
+    "A meta event as mido has it, or None if there is no sense in it."
+    try: message = mido.midifiles.meta.build_meta_message(event.kind, list(event.data))
+    except Exception: return None  # each kind of nonsense has its own
+    if message.type == "time_signature" and message.numerator < 1: return None
+    return None if message.type == "set_tempo" and message.tempo < 1 else message
+
+def _metas(division, tracks, odd):
+    "Ticks a beat, and the meta events that say how a score goes: [(tick, message)], each once."
+    kept, found = {0x01: "text", 0x05: "lyric", 0x51: "tempo", 0x58: "metre", 0x59: "key"}, []
+    frames, seen = 256 - (division >> 8) if division >= 2**15 else 0, set()
+    if frames: kept.pop(0x51)
+    for event in sorted((e for track in tracks for e in track if e.kind in kept), key=lambda e: e.tick):
+        message = _meta(event)
+        if message is None: odd[kept[event.kind]] += 1
+        elif event.kind < 0x50 or (event.tick, event.data, event.kind) not in seen:
+            found.append((event.tick, message))
+            seen.add((event.tick, event.data, event.kind))
+    if not frames: return division, found
+    # a second is a beat; 29 stands for television's 29.97
+    tempo = mido.MetaMessage("set_tempo", tempo=1_001_000 if frames == 29 else 1_000_000)
+    return (30 if frames == 29 else frames) * (division & 255), [(0, tempo), *found]
+
+def _clock(per_beat, metas):
+    "seconds(tick) of a score."
+    begins, scales = [(0, 0.0)], [60 / (120.0 * per_beat)]
+    for tick, message in metas:
+        if message.type != "set_tempo": continue
+        scale, (before, time) = 60 / (6e7 / message.tempo * per_beat), begins[-1]
+        if tick == 0: scales = [scale]
+        elif scale != scales[-1]:
+            begins.append((tick, time + scales[-1] * (tick - before)))
+            scales.append(scale)
+    ticks = [tick for tick, _ in begins]
+    def seconds(tick):
+        i = bisect_right(ticks, tick) - 1
+        return begins[i][1] + scales[i] * (tick - ticks[i])
+    return seconds
+
+def _without_notes(per_beat, metas):
+    "A PrettyMIDI of the metas alone."
+    most, last = pretty_midi.pretty_midi.MAX_TICK // 2, metas[-1][0] if metas else 0
+    fewer = max(1, min(per_beat, per_beat * most // max(last, 1), 2**15 - 1)) / per_beat
+    file, track, before = mido.MidiFile(ticks_per_beat=round(per_beat * fewer)), mido.MidiTrack(), 0
+    for tick, message in metas:
+        if (tick := round(tick * fewer)) > most: break  # a hundred hours
+        track.append(message.copy(time=tick - before))
+        before = tick
+    track.append(mido.MetaMessage("end_of_track"))
+    file.tracks.append(track)
+    return pretty_midi.PrettyMIDI(mido_object=file)
+
+# %% ../nbs/20_score.ipynb #3005bde1
+SILENCE, RESET = (120, *range(123, 128)), 121
+AT_RESET = ((1, 0), (11, 127), (64, 0), (66, 0), (67, 0))  # what controllers are after one
+
+class _Held(NamedTuple):
+    "A key that is down."
+    tick: int
+    velocity: int
+    track: int
+    program: int
+
+def _let_go(held, tick, track):
+    "The notes that a note-off ends, its own track's before others and old ones before new, and the rest."
+    mine = [note for note in held if note.track == track] or held
+    ends = [note for note in mine if note.tick < tick] or mine
+    return ends, [note for note in held if note not in ends]
+
+def _play_events(tracks):
+    """What the channels of a file do: notes {(track, channel, program): [(tick, end, pitch, velocity)]}, and
+    controllers and bends {channel: [(tick, track, number or None, value)]}."""
+    down, programs, played, turned = defaultdict(list), {}, defaultdict(list), defaultdict(list)
+    def end(channel, pitch, notes, tick):
+        for n in notes: played[n.track, channel, n.program].append((n.tick, tick, pitch, n.velocity))
+    events = [(e, i) for i, track in enumerate(tracks) for e in track if e.status < 0xF0]
+    # programs first: the track that sets them may come after those that play
+    for e, track in sorted(events, key=lambda pair: (pair[0].tick, pair[0].status >> 4 != 0xC)):
+        kind, channel, key = e.status >> 4, e.channel, (e.channel, e.data[0])
+        if kind == 0xC: programs[channel] = programs[channel, track] = e.tick, e.data[0]
+        elif kind == 9 and e.data[1]:
+            at, program = programs.get(channel, (0, 0))
+            own, mine = programs.get((channel, track), (-1, 0))
+            down[key].append(_Held(e.tick, e.data[1], track, mine if own == at else program))
+        elif kind in (8, 9):
+            ends, down[key] = _let_go(down[key], e.tick, track)
+            end(*key, ends, e.tick)
+        elif kind == 0xE: turned[channel].append((e.tick, track, None, e.data[0] + 128 * e.data[1] - 8192))
+        elif kind == 0xB:
+            turned[channel].append((e.tick, track, *e.data))
+            if e.data[0] == RESET:
+                turned[channel] += [(e.tick, track, *pair) for pair in (*AT_RESET, (None, 0))]
+            if e.data[0] in SILENCE:
+                for where in [where for where in down if where[0] == channel]:
+                    end(*where, down.pop(where), e.tick)
+    last = max((e.tick for track in tracks for e in track), default=0)
+    for where, notes in down.items(): end(*where, notes, last)
+    return played, turned
+
+def _instruments(tracks, seconds):
+    "The instruments of a file, by track and in the order in which their first notes end."
+    names = [next((e.data.decode("latin1") for e in track if e.kind == 3), "") for track in tracks]
+    played, turned = _play_events(tracks)
+    found = []
+    for (track, channel, program), table in sorted(played.items(), key=lambda item: item[0][0]):
+        instrument = pretty_midi.Instrument(program, channel[1] == 9, names[track])
+        instrument.notes = [pretty_midi.Note(velocity, pitch, seconds(start), seconds(stop))
+                            for start, stop, pitch, velocity in table]
+        own = {(tick, number) for tick, whose, number, _ in turned[channel] if whose == track}
+        for tick, whose, number, value in turned[channel]:
+            if whose != track and (tick, number) in own: continue
+            time = seconds(tick)
+            if number is None: instrument.pitch_bends.append(pretty_midi.PitchBend(value, time))
+            else: instrument.control_changes.append(pretty_midi.ControlChange(number, value, time))
+        found.append(instrument)
+    return found
+
+def _parse(data, name):
+    "A PrettyMIDI of the bytes of a MIDI file, with a warning that names what was left aside."
+    odd = Counter()
+    division, tracks = _read_chunks(data, odd)
+    per_beat, metas = _metas(division, tracks, odd)
+    if not per_beat: raise ValueError("it has no ticks in a beat")
+    score = _without_notes(per_beat, metas)
+    score.instruments = _instruments(tracks, _clock(per_beat, metas))
+    if odd:
+        counted = ", ".join(f"{what} ({n})" for what, n in odd.items())
+        warnings.warn(f"{name} is played, but for what makes no sense in it: {counted}")
+    return score
+
 # %% ../nbs/20_score.ipynb #e227f74c
 def load_score(score):
     """A `pretty_midi.PrettyMIDI` from the path or the bytes of a MIDI file, or from a PrettyMIDI (returned as
     it is).
 
-    `InputError` if it is missing, damaged or no MIDI, or if no note sounds in it."""
+    A file is read as players do: what one track says of a channel or the tempo holds for all, and what makes
+    no sense is left aside with a warning. `InputError` if it is missing, cut off or no MIDI, or if no note
+    sounds in it."""
     if isinstance(score, pretty_midi.PrettyMIDI):
         return _check_notes(score, "The score")
     if isinstance(score, (bytes, bytearray)):
@@ -57,7 +253,7 @@ def load_score(score):
     else:
         name, data = str(score), _read_file(score)
     try:
-        parsed = pretty_midi.PrettyMIDI(io.BytesIO(data))
+        parsed = _parse(data, name)
     except Exception as error:  # damage shows as many kinds, from deep inside
         raise InputError(
             f"{name} cannot be read as MIDI: give an undamaged .mid file. ({type(error).__name__}: {error})"
@@ -212,17 +408,47 @@ def _check_rendering(score, sample_rate, seconds):
             f"The score with its tail lasts {seconds:.0f} s: give up to two hours, or parts of it."
         )
 
+# %% ../nbs/20_score.ipynb #0584979b
+def _last_note(score):
+    "When the last key comes up (s)."
+    return max(note.end for instrument in score.instruments for note in instrument.notes)
+
+def _sounding(instrument, end):
+    """Note offsets (s) of an instrument that heed its pedal (controller 64, down from value 64 on) and
+    "all sound off" (120), in the order of its notes."""
+    changes = sorted((c.time, c.number, c.value >= 64) for c in instrument.control_changes)
+    times = np.array([time for time, number, _ in changes if number == 64])
+    down = np.array([down for _, number, down in changes if number == 64], dtype=bool)
+    cuts = np.array([time for time, number, _ in changes if number == 120] + [math.inf])
+    offsets, struck = {}, {}
+    for note in sorted(
+        instrument.notes, key=lambda note: note.start, reverse=True
+    ):  # from the last, to know the next
+        offset, i = note.end, np.searchsorted(times, note.end, side="right") - 1
+        if i >= 0 and down[i]:
+            lifts = times[i:][~down[i:]]
+            offset = lifts[0] if len(lifts) else max(end, note.end)
+        offset = min(offset, struck.get(note.pitch, math.inf), cuts[np.searchsorted(cuts, note.end)])
+        offsets[id(note)] = max(note.end, offset)
+        struck[note.pitch] = note.start
+    return [offsets[id(note)] for note in instrument.notes]
+
+def sound_end(score):
+    "When the last note of a score ends, its pedal heeded (s). Words, tempos and controllers are not heard."
+    last = _last_note(score)
+    return max(offset for instrument in score.instruments for offset in _sounding(instrument, last))
+
 # %% ../nbs/20_score.ipynb #ac3707c2
 def render_score(score, sample_rate=SAMPLE_RATE, soundfont=None, gain=1.0, tail=1.0):
     """Play a score (path, bytes or PrettyMIDI) with FluidSynth: float32 waveform (2, n), to `tail` seconds
-    after its end.
+    after its last sound.
 
     Every instrument has a channel of its own, so there may be 256 of them. The same score gives the same
     samples to the bit. Samples grow in proportion to `gain` and are not clipped; at 1.0 the songs of POP909
     stay within [-1, 1]. `InputError` where FluidSynth or the SoundFont is missing, or the score cannot be
     used (see `load_score`)."""
     score, soundfont, fluidsynth = load_score(score), find_soundfont(soundfont), find_fluidsynth()
-    seconds = score.get_end_time() + tail
+    seconds = sound_end(score) + tail
     _check_rendering(score, sample_rate, seconds)
     waveform = np.zeros((2, max(1, round(seconds * sample_rate))), np.float32)
     synth = fluidsynth.Synth(gain=float(gain), samplerate=float(sample_rate), channels=256, **SETTINGS)
@@ -232,24 +458,6 @@ def render_score(score, sample_rate=SAMPLE_RATE, soundfont=None, gain=1.0, tail=
     finally:
         synth.delete()
     return torch.from_numpy(waveform)
-
-# %% ../nbs/20_score.ipynb #0584979b
-def _sounding(instrument, end):
-    """Note offsets (s) of an instrument that heed its pedal (controller 64, down from value 64 on), in the
-    order of its notes."""
-    pedal = sorted((c.time, c.value >= 64) for c in instrument.control_changes if c.number == 64)
-    times, down = np.array([time for time, _ in pedal]), np.array([d for _, d in pedal], dtype=bool)
-    offsets, struck = {}, {}
-    for note in sorted(
-        instrument.notes, key=lambda note: note.start, reverse=True
-    ):  # from the last, to know the next
-        offset, i = note.end, np.searchsorted(times, note.end, side="right") - 1
-        if i >= 0 and down[i]:
-            lifts = times[i:][~down[i:]]
-            offset = lifts[0] if len(lifts) else max(end, note.end)
-        offsets[id(note)] = max(note.end, min(offset, struck.get(note.pitch, math.inf)))
-        struck[note.pitch] = note.start
-    return [offsets[id(note)] for note in instrument.notes]
 
 # %% ../nbs/20_score.ipynb #ceabe3ef
 def notes(score, pedal=True):
@@ -262,7 +470,7 @@ def notes(score, pedal=True):
     for track, instrument in enumerate(score.instruments):
         if not instrument.is_drum:
             offsets = (
-                _sounding(instrument, score.get_end_time())
+                _sounding(instrument, _last_note(score))
                 if pedal
                 else [note.end for note in instrument.notes]
             )
@@ -348,7 +556,7 @@ def band_notes(score):
         struck = np.array([note.velocity for note in track.notes])
         loud = np.clip(struck * volume / 100 * expression / 127, 1, 127)
         player = int(track.program) + (DRUMS if track.is_drum else 0)
-        for i, (note, offset) in enumerate(zip(track.notes, _sounding(track, score.get_end_time()))):
+        for i, (note, offset) in enumerate(zip(track.notes, _sounding(track, _last_note(score)))):
             place = np.clip((pan[i] - 64) / 63, -1, 1)
             rows.append((note.start, offset, note.pitch, loud[i], band_role(track), player, place))
     return np.array(sorted(rows), dtype=np.float64).reshape(-1, 7)
@@ -506,6 +714,7 @@ def _draw(seed, seconds, tempo, key):
             f"seconds={seconds}, tempo={tempo}: give up to 7200 seconds, and 20 to 400 beats a minute."
         )
     try:
+        if seed is None: raise TypeError("None would draw another song each time")
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise InputError(f"seed is {seed!r}: give a whole number of 0 or more. ({error})") from error

@@ -11,7 +11,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from .long import edge_weight, gaps, kept_frames, synthesise
+from .long import ceiling_of, edge_weight, gaps, kept_frames, limiting, synthesise
 
 # %% ../nbs/45_seams.ipynb #9d18e83c
 def steady(m, x, new, ref, level=3.0, band=None):
@@ -116,12 +116,12 @@ def join(m,            # a model, of which the vocoder and the mel transform are
     energy = m.mel.inverse(x).square().sum((0, 1, 2))
     level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2, energy)
     new = synthesise(m, x, gain * known * keep, keep, seed, frames, fade, 10 ** (level / 20)) / gain
-    done = item.clone()
-    done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate), known)
+    done, peak = item.clone(), ceiling_of(item)
+    done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate, peak), known)
     return done
 
-def _matched(new, keep, fade, rate):
-    "The samples new (c, n), their level led to that of the kept ones at each seam."
+def _matched(new, keep, fade, rate, peak=math.inf):
+    "The samples new (c, n), their level led to that of the kept ones at each seam, and none beyond `peak`."
     weight = edge_weight(keep, fade)
     for _ in range(
         8
@@ -131,4 +131,7 @@ def _matched(new, keep, fade, rate):
             energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883)
         )
         new = new * 10 ** (level * weight / 20)
-    return new
+        # kept samples of an mp3 may lie beyond it; they stay, and turn nothing down
+        if (new * (weight > 0)).abs().max() > peak:
+            new = new * (1 - weight * (1 - limiting(new * (weight > 0), peak)))
+    return new.clamp(-peak, peak)

@@ -16,7 +16,7 @@ import pretty_midi
 
 from .audio import InputError
 from .chords import Chord, chord_name, chord_rows, parse_chord
-from .score import KEYS, LOWEST, ROLES, load_score, role_notes
+from .score import KEYS, LOWEST, ROLES, load_score, role_notes, sound_end
 
 # %% ../nbs/25_sheet.ipynb #86722493
 SIXTEENTHS = 4  # in a beat
@@ -98,7 +98,7 @@ def midi_beats(score, more=0):
     """Beats (B, 3) of a MIDI file, as in a `Song`, by its tempo and time signatures; 4/4 where it has none.
 
     more: beats after the end of its last note."""
-    per_beat, end = score.resolution, score.time_to_tick(score.get_end_time())
+    per_beat, end = score.resolution, score.time_to_tick(sound_end(score))
     last = score.time_to_tick(max(n.start for i in score.instruments for n in i.notes))
     # the sixteenth nearest to the last stroke is one of them
     count = max(-(-end // per_beat), (last + per_beat // 8) // per_beat + 1, 2)

@@ -22,6 +22,7 @@ from . import __version__
 from msanii.audio import (
     SAMPLE_RATE,
     InputError,
+    locked,
     player,
     plot_spectrogram,
     plot_waveform,
@@ -57,9 +58,11 @@ def keep(m,             # the model that made it
          score=None,    # what was composed and is played, a PrettyMIDI
         ):
     "Write a result as flac, its score as mid, and its record as json into a folder. Returns the record."
-    folder, numbers = Path(folder), [re.match(r"\d+(?=-)", path.name) for path in Path(folder).iterdir()]
-    name = f"{max((int(found[0]) for found in numbers if found), default=0) + 1}-{task}.flac"
-    save_audio(folder / name, waveform)
+    folder = Path(folder)
+    with locked(folder):  # another page may keep something, too
+        numbers = [re.match(r"\d+(?=-)", path.name) for path in folder.iterdir()]
+        name = f"{max((int(found[0]) for found in numbers if found), default=0) + 1}-{task}.flac"
+        save_audio(folder / name, waveform)
     if score is not None:
         with replacing((folder / name).with_suffix(".mid")) as temporary: score.write(str(temporary))
     seconds = round(waveform.shape[-1] / SAMPLE_RATE, 3)
@@ -74,6 +77,7 @@ def keep(m,             # the model that made it
         msanii=__version__,
         torch=torch.__version__,
         device=str(m.device),
+        threads=torch.get_num_threads(),
     )
     with replacing((folder / name).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1))
@@ -685,6 +689,18 @@ TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- endblock notebook_css -%}
 """  # Voila's own, but for its icons, which come from another server, and for "Executing 1 of 1"
 
+def _at_home(top):
+    "The environment of a program that keeps files at home; where none can be written, home is in a folder."
+    try:
+        with tempfile.TemporaryFile(dir=Path.home()): return dict(os.environ)
+    except (OSError, RuntimeError):
+        home = Path(top) / "home"
+        home.mkdir()
+        # what is left of a home elsewhere is of no use either
+        part_of_it = re.compile("JUPYTER_(RUNTIME|DATA|CONFIG)_DIR|IPYTHONDIR|XDG_DATA_HOME")
+        kept = {name: value for name, value in os.environ.items() if not part_of_it.fullmatch(name)}
+        return {**kept, "HOME": str(home)}
+
 def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
     """Serve the studio as a web page by Voila until interrupted; returns Voila's exit code.
 
@@ -747,7 +763,7 @@ def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
         voila = subprocess.Popen(
-            [sys.executable, "-m", "voila", page.name], cwd=top, env={**os.environ, "JUPYTER_PATH": path}
+            [sys.executable, "-m", "voila", page.name], cwd=top, env={**_at_home(top), "JUPYTER_PATH": path}
         )
         try: return voila.wait()
         except KeyboardInterrupt: return 0

@@ -6,14 +6,12 @@
 __all__ = ['STRENGTH', 'left_out', 'renoise']
 
 # %% ../nbs/43_style_transfer.ipynb #efcdd8a3
-import math
-
 import torch
 from fastcore.basics import patch
 
 from .audio import check_waveform
 from .diffusion import q_sample
-from .long import decode_long, encode_long, familiar_gain, rms, with_level
+from .long import ceiling_of, decode_long, encode_long, familiar_gain, rms, with_level
 from .pipeline import Msanii
 from .samplers import noise
 from .unet import mirror
@@ -60,7 +58,8 @@ def style_transfer(
 
     The walk begins at t = round(T * strength) - 1, whatever `steps` is. What the network leaves out of a
     clean song is given back near 0 (`left_out`). Returns the same shape at the same loudness (root mean
-    square), on the model's device. InputError for arguments that cannot be."""
+    square), its peaks limited where they would not fit into a file, on the model's device. InputError for
+    arguments that cannot be."""
     waveform, strength = check_waveform(waveform).to(self.device), STRENGTH.check(strength)
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
     walk = Walk(self, steps, sampler, window=window, progress=progress, callback=callback)
@@ -70,7 +69,7 @@ def style_transfer(
         x = encode_long(self, familiar_gain(item) * item, walk.frames)
         if ts:
             x = renoise(walk, x.clamp(-1, 1), ts, torch.Generator().manual_seed(seed))
-        peak = 1.0 if item.abs().max() <= 1 else math.inf  # what fits into a file still does afterwards
-        return with_level(decode_long(self, x, item.shape[-1], seed), rms(item), peak)
+        # what fits into a file still does afterwards
+        return with_level(decode_long(self, x, item.shape[-1], seed), rms(item), ceiling_of(item))
 
     return each_item(waveform, seed, edit)

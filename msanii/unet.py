@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .audio import InputError
+
 # %% ../nbs/12_unet.ipynb #91d5a60c
 def sinusoid(t, dim=128):
     """Write each timestep on `dim // 2` clocks, from fast to slow.
@@ -216,7 +218,9 @@ class UNet(nn.Module):
         elif self.d_cond:
             x = torch.cat([x, x.new_zeros(b, c, self.d_cond, frames)], dim=2)
         if self.join:
-            if c > 2: raise ValueError(f"UNet: x has {c} channels; a network with join=True takes one or two")
+            if c > 2:
+                raise InputError(f"the music has {c} channels, and this network takes one or two: "
+                                 "`set_channels(waveform, 2)` mixes them")
             x = x.expand(-1, 2, -1, -1).reshape(b, 1, -1, frames)
         # an instance norm needs two positions, so a single channel keeps two frames at the lowest level
         multiple = self.multiple if x.shape[1] > 1 else 2 * self.multiple

@@ -31,6 +31,10 @@ def _either(names):
 def _number(x):
     return f"2**{int(x).bit_length() - 1}" if x >= 2**31 and math.log2(x).is_integer() else f"{x:g}"
 
+def _scalar(value):
+    "The number in an array or tensor of no axes; any other value as it is."
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
 @dataclass(frozen=True)
 class Parameter:
     """A setting of a task. `check(value)` returns the value if it can be used, and is the only place where
@@ -63,15 +67,21 @@ class Parameter:
         if self.choices:
             if value in self.choices: return value
             raise refused
-        if isinstance(value, bool) or not isinstance(value, (Real, torch.Tensor)): raise refused
+        value = _scalar(value)
+        if isinstance(value, bool) or not isinstance(value, Real): raise refused
         try: number = operator.index(value) if self.whole else float(value)
-        except (TypeError, ValueError): raise refused from None
-        if not self.low <= number <= self.high or math.isinf(number): raise refused
+        except (TypeError, ValueError, OverflowError): raise refused from None
+        if not self.low <= number <= self.high or number in (math.inf, -math.inf): raise refused
         return number
 
 # %% ../nbs/40_walk.ipynb #2c32e394
 SEED = Parameter(
-    "seed", "another seed makes another result, the same seed the same one", 0, low=0, high=2**62, whole=True
+    "seed",
+    "another seed makes another result, the same seed the same one (to the bit on as many threads)",
+    0,
+    low=0,
+    high=2**62,
+    whole=True,
 )
 STEPS = Parameter("steps", "network passes, more take longer (default: the model's)", low=1, whole=True)
 SAMPLER = Parameter("sampler", "how the noise is taken away (default: the model's)", choices=SAMPLERS)
@@ -88,14 +98,14 @@ WINDOW = Parameter("window", "what the network hears at once (default: the model
 def seeds(seed, batch):
     """One seed an item: seed, seed + 1, ...; or the given ones. InputError for another number of them, or no
     whole numbers."""
-    if isinstance(batch, bool) or not isinstance(batch, Real) or int(batch) != batch or batch < 1:
-        raise InputError(f"batch is {batch}: give a whole number, 1 or more")
-    many = isinstance(seed, (list, tuple))
-    try: found = [operator.index(s) for s in (seed if many else [seed])]
+    batch = Parameter("batch", "", low=1, whole=True).check(batch)
+    many = isinstance(seed, (list, tuple)) or getattr(seed, "ndim", 0) == 1
+    given = [_scalar(s) for s in (seed if many else [seed])]
+    try: found = [operator.index(None if isinstance(s, bool) else s) for s in given]
     except TypeError: raise InputError(f"seed is {seed!r}: give a whole number, or a list of them") from None
     if not all(-(2**63) <= s <= 2**63 - 1 - batch for s in found):
         raise InputError(f"seed is {seed}: give one from 0 to 2**62")
-    found = found if many else [found[0] + i for i in range(int(batch))]
+    found = found if many else [found[0] + i for i in range(batch)]
     if len(found) != batch:
         raise InputError(f"{len(found)} seeds for a batch of {batch}: give one an item, or a single one")
     return found

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,12 @@ def scores(folder):
     drums.instruments.append(pretty_midi.Instrument(0, is_drum=True))
     drums.instruments[0].notes.append(pretty_midi.Note(90, 38, 0.0, 0.2))
     drums.write(str(folder / "drums.mid"))
+    for name, pitch, bend in (("high.mid", 110, 0), ("bent.mid", 60, 4000)):
+        odd = pretty_midi.PrettyMIDI()
+        odd.instruments.append(pretty_midi.Instrument(0))
+        odd.instruments[0].notes.append(pretty_midi.Note(90, pitch, 0.0, 0.2))
+        if bend: odd.instruments[0].pitch_bends.append(pretty_midi.PitchBend(bend, 0.1))
+        odd.write(str(folder / name))
     (folder / "damaged.mid").write_bytes((folder / "a.mid").read_bytes()[:40])
     (folder / "empty.mid").touch()
 
@@ -116,6 +124,8 @@ REFUSED = {
     "score folder": ("render nothing {}", "nothing cannot be read", "give"),
     "score without notes": ("render quiet.mid {}", "quiet.mid holds no notes", "give"),
     "score of drums": ("render drums.mid {}", "drums.mid: the score holds drums alone", "give"),
+    "score above the piano": (
+        "render high.mid {}", "high.mid: no note of the score is a piano's key", "give others"),
     "score of a hole": ("inpaint a.wav 0.1-0.2 --score damaged.mid {}", "damaged.mid cannot be read as MIDI"),
     "score of what follows": ("outpaint a.wav --score none.mid {}", "none.mid: there is no such file"),
     # spans
@@ -364,6 +374,18 @@ def test_a_word_about_channels(place, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["warnings"] == []
 
 
+def test_a_word_about_bends_and_nonsense(place, tmp_path, monkeypatch, capsys):
+    "What of a score is not played is named, each file once."
+    monkeypatch.chdir(here(place, tmp_path))
+    track = bytes.fromhex("00b007ff00903c5a8360803c0000ff2f00")  # a volume of 255
+    head = b"MThd" + struct.pack(">IHHH", 6, 1, 1, 480) + b"MTrk"
+    Path("odd.mid").write_bytes(head + struct.pack(">I", len(track)) + track)
+    assert main([*words("render a.mid bent.mid odd.mid {}"), "--json"]) == 0
+    said = ["bent.mid bends the pitch of notes: this is left out, each note keeps that of its key",
+            "odd.mid is played, but for what makes no sense in it: data byte above 127 (1)"]
+    assert json.loads(capsys.readouterr().out)["warnings"] == said
+
+
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     "The rest is made, each fault is a line, and --json tells of both."
     monkeypatch.chdir(here(place, tmp_path))
@@ -488,6 +510,123 @@ def test_a_process_that_works(place, tmp_path):
     assert done.returncode == 0 and len(json.loads(done.stdout)["files"]) == 2
     assert "out-a.wav: " in done.stderr, "words go to the error stream"
     assert "files: " in done.stderr, "and so does the bar"
+
+
+# What a pipeline, a terminal and a file system may do that people do not
+
+def shell(line, folder, **env):
+    "Run a line of a shell in which `msanii` is this one."
+    line = line.replace("msanii ", f"{shlex.quote(sys.executable)} -m msanii.app ")
+    return subprocess.run(["bash", "-c", "set -o pipefail; " + line], cwd=folder, env={**ENV, **env},
+                          capture_output=True, text=True, errors="surrogateescape")
+
+
+def test_names_that_are_no_text(place, tmp_path):
+    "Names of bytes, and of letters that the terminal lacks: the files are made, and those behind them."
+    folder = here(place, tmp_path)
+    odd = os.fsdecode(b"b\xff.mid")
+    try: (folder / odd).write_bytes((place / "b.mid").read_bytes())
+    except OSError: pytest.skip("this file system takes text alone")
+    (folder / "c\u00e9.mid").write_bytes((place / "b.mid").read_bytes())
+    quoted = " ".join(shlex.quote(name) for name in ("a.mid", odd, "c\u00e9.mid", "b.mid"))
+    for encoding, shown in (("utf-8", "b\\udcff.mid"), ("ascii", "c\\xe9.mid")):
+        line = f"msanii render {quoted} --steps 1 --weights model"
+        done = shell(line + " --json", folder, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0 and shown in done.stderr, done
+        made = json.loads(done.stdout)
+        assert len(made["files"]) == 4 and not made["faults"]
+        done = shell(line, folder, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0 and len(done.stdout.splitlines()) == 4, done
+    sound = shlex.quote(os.fsdecode(b"render-b\xff.wav"))
+    done = shell(f"msanii style-transfer {sound} a.wav --steps 1 --weights model", folder)
+    assert done.returncode == 0 and (folder / os.fsdecode(b"style-transfer-render-b\xff.wav")).is_file(), done
+
+
+def test_a_report_of_names_that_are_no_text(place, tmp_path):
+    folder = here(place, tmp_path)
+    (folder / "music").mkdir()
+    sf.write(folder / "3.wav", tone(3), RATE)
+    for name in (b"a.wav", b"b\xff.wav"):
+        try: (folder / "music" / os.fsdecode(name)).write_bytes((folder / "3.wav").read_bytes())
+        except OSError: pytest.skip("this file system takes text alone")
+    done = shell("msanii evaluate music --jobs 1 --out e", folder)
+    assert done.returncode == 0, done
+    assert "b\\udcff.wav" in (folder / "e" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ("-x.mid", "--out.mid", "--"))
+def test_names_that_begin_with_a_hyphen(place, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(here(place, tmp_path))
+    Path(name).write_bytes((place / "a.mid").read_bytes())
+    assert main([*words("render {}"), "--", name]) == 0 and sf.info("out.wav").frames > RATE
+    assert main([*words("render a.mid {}"), "--", name, "b.mid"]) == 0
+    assert Path("out-a.wav").is_file() and Path("out-b.wav").is_file()
+
+
+def test_a_reader_that_leaves(place, tmp_path):
+    "It is no fault, nothing is said of it, and what was asked for is made."
+    folder = here(place, tmp_path)
+    for line in ("msanii --help", "msanii render --help", "msanii --version"):
+        done = shell(f"{line} | true", folder)
+        assert done.returncode == 0 and done.stderr == "", done
+    done = shell("msanii render a.mid b.mid --steps 1 --weights model | true", folder)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done
+    assert (folder / "render-b.wav").is_file()
+
+
+@pytest.mark.parametrize("closed", ("2>&-", ">&-", ">&- 2>&-", "<&-"))
+def test_streams_that_are_closed(place, tmp_path, closed):
+    "Words are lost, music is not; and no file takes a stream's number, so that words would go into it."
+    folder = here(place, tmp_path)
+    done = shell(f"msanii render a.mid b.mid mono.wav --steps 1 --weights model {closed}", folder)
+    assert done.returncode == 2, done
+    for name in ("render-a.wav", "render-b.wav"): assert sf.info(folder / name).frames > RATE
+
+
+def test_ctrl_c_while_it_is_loaded(place, tmp_path):
+    "Whenever it comes, there is no traceback."
+    folder = here(place, tmp_path)
+    for wait in (0.3, 0.8, 1.5, 2.5):
+        call = subprocess.Popen([sys.executable, "-m", "msanii.app", *words("sample --seconds 300 {}")],
+                                cwd=folder, env=ENV, stderr=subprocess.PIPE, text=True)
+        time.sleep(wait)
+        call.send_signal(signal.SIGINT)
+        err = call.communicate(timeout=60)[1]
+        # before the first line of ours, Python itself is interrupted
+        ours = "msanii" in err or call.returncode == -signal.SIGINT
+        assert call.returncode in (130, -signal.SIGINT) and ("Traceback" not in err or not ours), (wait, err)
+
+
+def test_a_link_stays_a_link(place, tmp_path, monkeypatch):
+    "What it points to is replaced, there or not."
+    monkeypatch.chdir(here(place, tmp_path))
+    Path("elsewhere").mkdir()
+    Path("link.wav").symlink_to("elsewhere/result.wav")
+    for _ in range(2):
+        assert main(words("style-transfer a.wav --steps 1 --weights model --out link.wav")) == 0
+        assert Path("link.wav").is_symlink() and sf.info("elsewhere/result.wav").frames == RATE // 2
+    assert [p.name for p in Path("elsewhere").iterdir()] == ["result.wav"]
+
+
+def test_a_pipe_for_a_file(place, tmp_path):
+    folder = here(place, tmp_path)
+    done = shell("cat a.wav | msanii style-transfer /dev/stdin --steps 1 --weights model", folder)
+    assert done.returncode == 2 and "/dev/stdin is a stream or a device and no file: " in done.stderr, done
+    done = shell("cat a.mid | msanii render /dev/stdin --steps 1 --weights model --out p.wav", folder)
+    assert done.returncode == 0 and sf.info(folder / "p.wav").frames, done
+
+
+def test_a_model_of_another_format(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(here(place, tmp_path))
+    Path("later").mkdir()
+    for part in (place / "model").iterdir(): (Path("later") / part.name).write_bytes(part.read_bytes())
+    config = json.loads(Path("later/config.json").read_text())
+    for number in (2, 0, None, "1"):
+        Path("later/config.json").write_text(json.dumps(config | dict(format=number)))
+        for command in ("render a.mid", "evaluate later --pieces 1 --seconds 1 --out e"):
+            to = "" if "evaluate" in command else " --out out.wav --weights later"
+            assert main(shlex.split(command + to)) == 2
+            assert f"config.json is of format {number}, and this version" in capsys.readouterr().err
 
 
 SHORT_OF_MEMORY = """

@@ -1,10 +1,11 @@
 """Damaged songs, interrupted renderings, clusters, other collections, windows in other processes."""
-import hashlib, json, os, subprocess, sys, time
+import hashlib, json, os, signal, subprocess, sys, time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pretty_midi
+import psutil
 import pytest
 import torch
 
@@ -101,6 +102,76 @@ def test_killed_rendering_leaves_no_half_file_and_is_resumed(corpus, other):
     assert sorted(f.name for f in folder.iterdir()) == sorted(f.name for f in corpus.iterdir())
     for file in corpus.iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
+
+
+SIDE_BY_SIDE = """
+import sys, time
+from pathlib import Path
+from msanii.corpus import render_corpus
+from msanii.pop909 import Composed
+folder, first, last = Path(sys.argv[1]), *map(int, sys.argv[2:])
+(folder.parent / sys.argv[2]).touch()
+while len(list(folder.parent.glob("[0-9]*"))) < 2: time.sleep(0.01)  # both begin at once
+render_corpus(Composed(40, 1.5), folder, range(first, last), n_jobs=1, progress=False)
+"""
+
+
+def test_two_calls_at_once_lose_nothing(tmp_path):
+    "Each notes its songs, and removes no file that the other is writing."
+    how = dict(cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    start = [sys.executable, "-c", SIDE_BY_SIDE, str(tmp_path / "c")]
+    calls = [subprocess.Popen([*start, *map(str, ends)], **how) for ends in ((1, 15), (11, 25))]
+    for call in calls: assert call.wait(300) == 0, call.stderr.read()
+    info = json.loads((tmp_path / "c" / "corpus.json").read_text())
+    assert list(info["songs"]) == [f"{n:03d}" for n in range(1, 25)] and not info["damaged"]
+    assert all((tmp_path / "c" / f"{n}.npy").is_file() for n in info["songs"])
+    assert not list((tmp_path / "c").glob(".*")), "nothing is left behind"
+
+
+def test_another_corpus_is_not_mixed_in_by_a_call_at_the_same_time(tmp_path, monkeypatch):
+    "Both found the folder empty; the second to write says so."
+    opened = C._open_corpus
+    def late(songs, folder, settings):
+        info = opened(songs, folder, settings)
+        monkeypatch.setattr(C, "_open_corpus", opened)
+        render_corpus(Composed(3, 1.5, seed=1), folder, [1], n_jobs=1, progress=False)
+        return info
+    monkeypatch.setattr(C, "_open_corpus", late)
+    with pytest.raises(InputError, match="has become another corpus"):
+        render_corpus(Composed(3, 1.5), tmp_path / "c", [1], n_jobs=1, progress=False)
+
+
+def test_a_song_that_was_damaged_and_is_no_more(tmp_path):
+    damaged = {"songs": {}, "damaged": {"001": "001.mid is empty"}}
+    C._write_corpus(tmp_path, damaged), C._write_corpus(tmp_path, {"songs": {"001": 5}, "damaged": {}})
+    assert json.loads((tmp_path / "corpus.json").read_text()) == {"songs": {"001": 5}, "damaged": {}}
+
+
+def workers_of(pid):
+    "The processes that a process has started, as long as it lives."
+    return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+
+
+@pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL), ids=("SIGTERM", "SIGKILL"))
+def test_the_workers_end_with_what_started_them(tmp_path, how):
+    words = "corpus --data composed --songs 1-400 --jobs 2 --out".split()
+    call = subprocess.Popen([sys.executable, "-m", "msanii.app", *words, str(tmp_path / "c")],
+                            cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    about = tmp_path / "c" / "corpus.json"
+    while not (about.exists() and json.loads(about.read_text())["songs"]):
+        assert call.poll() is None
+        time.sleep(0.1)
+    workers = workers_of(call.pid)
+    assert len(workers) >= 2
+    call.send_signal(how)
+    code, deadline = call.wait(30), time.monotonic() + 20
+    assert code == (143 if how == signal.SIGTERM else -9)
+    alive = lambda pid: psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    while any(map(alive, workers)) and time.monotonic() < deadline: time.sleep(0.2)
+    assert not any(map(alive, workers))
+    if how == signal.SIGTERM:
+        assert "msanii corpus: terminated" in call.stderr.read()
+    assert len(json.loads(about.read_text())["songs"]) >= 1
 
 
 def test_any_folder_of_midi_files(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings, strategies as st
 from msanii.app import main
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.score import song_by_rules, render_score
-from msanii.long import familiar_gain, rms, with_level
+from msanii.long import familiar_gain, limited, limiting, rms, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,6 +122,58 @@ def test_style_transfer_keeps_shape_and_loudness(model, x, strength, seed):
     if min(rms(x), rms(made)) > 1e-5:
         at_peak = made.abs().max() > 0.999  # as loud as fits into a file
         assert rms(made) == pytest.approx(rms(x), rel=1e-3) or at_peak and rms(made) < rms(x)
+
+
+def master(squash, peak=0.999):
+    "A song that was made as loud as a file allows."
+    song = render_score(song_by_rules(2, 4))[:, : 3 * RATE]
+    loud = torch.tanh(squash * song / rms(song))
+    return loud * (peak / loud.abs().max())
+
+
+@pytest.mark.parametrize("squash", (0.3, 1.0))
+@pytest.mark.parametrize("peak", (0.999, 1.025), ids=("wav", "mp3"))
+def test_a_loud_master(model, squash, peak):
+    "What is new stays within what a file holds, loudness is kept or a word said, kept samples are exact."
+    song, how = master(squash, peak), dict(steps=2, progress=False)
+    tasks = lambda: model.style_transfer(song, 0.5, **how), lambda: model.interpolate(song, song, **how)
+    for task in tasks:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            made = task()
+        less = -20 * math.log10(rms(made) / rms(song))
+        assert made.abs().max() <= 1 and -0.1 < less
+        if said: assert f"{less:.1f} dB quieter" in str(said[0].message) and squash > 0.3
+        else: assert less < 1 and (squash > 0.3 or less < 0.05)
+    made, a, b, fade = model.inpaint(song, [(1, 2)], **how), RATE, 2 * RATE, round(0.05 * RATE)
+    assert torch.equal(made[:, : a - fade], song[:, : a - fade])
+    assert torch.equal(made[:, b + fade :], song[:, b + fade :])
+    assert made[:, a - fade : b + fade].abs().max() <= 1
+    made = model.outpaint(song, 1.0, side="both", **how)
+    assert torch.equal(made[:, RATE + fade : -RATE - fade], song[:, fade:-fade])
+    assert max(part.abs().max() for part in (made[:, :RATE], made[:, -RATE:])) <= 1
+
+
+def test_the_same_master_as_wav_and_as_mp3(model):
+    "A peak that overshoots by a decoder changes nothing else."
+    how = dict(steps=2, progress=False)
+    one, other = (model.style_transfer(master(0.3, peak), 0.5, **how) for peak in (0.999, 1.025))
+    assert abs(20 * math.log10(rms(other) / rms(one)) - 20 * math.log10(1.025 / 0.999)) < 0.05
+
+
+@few
+@given(st.integers(1, 3000), channels, st.floats(0.1, 30), seeds)
+def test_the_limiter(n, c, gain, seed):
+    "Within the ceiling, silent where it need not act, no sooner than 8 ms, and without corners."
+    x = gain * torch.randn(c, n, generator=torch.Generator().manual_seed(seed))
+    made, gains = limited(x), limiting(x)
+    assert made.abs().max() <= 1 and made.shape == x.shape and (gains <= 1).all()
+    assert gains.diff().abs().max() <= 1 / 364 if n > 1 else True
+    if x.abs().max() <= 1: assert made is x and (gains == 1).all()
+    click = torch.zeros(1, 4000)
+    click[0, 2000] = 2
+    away = (limiting(click) < 1 - 1e-6).nonzero().flatten()
+    assert limited(click)[0, 2000] == 1 and 1270 <= away[0] and away[-1] <= 2730
 
 
 @few

@@ -247,3 +247,38 @@ def test_unusable_input_is_one_line(saved, args, words):
     done = msanii(*(str(saved) if a == "SAVED" else a for a in args))
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.startswith("msanii") and done.stderr.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("device", ("gpu", "cuda:99", "cuda:-2", 3.5))
+def test_a_device_that_there_is_not(model, device):
+    with pytest.raises(InputError, match="device is .*there is none of this name here: give another"):
+        model.to(device)
+    assert model.device.type == "cpu"
+
+
+def test_three_channels(small_model):
+    "A network that joins the channels says how to mix them; without a network they pass."
+    joined, sound = small_model(), 0.1 * torch.ones(3, 9000)
+    how = dict(steps=1, progress=False)
+    with pytest.raises(InputError, match="a has 3 channels.*give"): joined.interpolate(sound, sound, **how)
+    for task in (lambda: joined.style_transfer(sound, **how), lambda: joined.outpaint(sound, 0.1, **how),
+                 lambda: joined.inpaint(sound, [(0.05, 0.1)], **how)):
+        with pytest.raises(InputError, match="has 3 channels.*one or two: `set_channels"): task()
+    assert joined.reconstruct(sound).shape == sound.shape
+
+
+def test_two_trainings_into_one_folder(model, tmp_path, monkeypatch):
+    "The part that another process writes in the meantime stays in config.json."
+    from msanii import pipeline
+    write, others = pipeline._write_weights, []
+    def slowly(folder, name, part, half=False):
+        write(folder, name, part, half)
+        if name == "unet":
+            script = ("import sys; from msanii.pipeline import pretrained_vocoder, save_part\n"
+                      "save_part(sys.argv[1], 'vocoder', *pretrained_vocoder())")
+            others.append(subprocess.Popen([sys.executable, "-c", script, str(folder)]))
+            with pytest.raises(subprocess.TimeoutExpired): others[0].wait(12)  # it waits for us
+    monkeypatch.setattr(pipeline, "_write_weights", slowly)
+    pipeline.save_part(tmp_path, "unet", model.unet, model.mel)
+    assert others[0].wait(60) == 0
+    assert {"unet", "vocoder", "mel"} <= set(json.loads((tmp_path / "config.json").read_text()))

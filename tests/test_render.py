@@ -30,9 +30,23 @@ def score(*notes, program=0, drum=False, name=""):
        tail=st.floats(0, 1), program=keys)
 def test_any_notes_give_their_length(model, notes, tail, program):
     midi = score(*((p, s, s + d) for p, s, d in notes), program=program)
+    if not any(21 <= p <= 108 for p, *_ in notes):
+        with pytest.raises(InputError, match="is a piano's key"): model.render(midi, progress=False)
+        return
     waveform = model.render(midi, tail=tail, progress=False)
     assert waveform.shape == (2, max(1, round((midi.get_end_time() + tail) * RATE)))
     assert waveform.isfinite().all() and waveform.abs().max() <= 1
+
+
+def test_it_ends_with_its_last_sound(model):
+    "A word, a metre or a controller minutes later is not heard."
+    midi = score((60, 0, 0.5))
+    midi.lyrics.append(pretty_midi.Lyric("la", 300))
+    midi.time_signature_changes.append(pretty_midi.TimeSignature(3, 4, 300))
+    midi.instruments[0].control_changes.append(pretty_midi.ControlChange(7, 90, 300))
+    assert model.render(midi, progress=False).shape == (2, round(1.5 * RATE))
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(64, v, t) for v, t in ((90, 0), (0, 2))]
+    assert model.render(midi, progress=False).shape == (2, 3 * RATE), "the pedal holds it until then"
 
 
 def test_seed_and_bits(model):
@@ -59,6 +73,7 @@ def test_windows_of_a_long_score(model):
 
 @pytest.mark.parametrize("midi, words", [
     (score((36, 0, 1), drum=True), "drums alone"), (score(), "no notes"),
+    (score((109, 0, 1), (127, 1, 2)), "is a piano's key"), (score((0, 0, 1), (20, 1, 2)), "is a piano's key"),
     (b"MThd\0\0", "MIDI"), ("none.mid", "none.mid")])
 def test_scores_that_cannot_be(model, midi, words):
     with pytest.raises(InputError, match=words): model.render(midi, progress=False)

@@ -1,5 +1,5 @@
 """Scores that are damaged, odd or too large, and a system without FluidSynth or SoundFont."""
-import ctypes, io, math, random, sys
+import ctypes, io, math, random, struct, sys, warnings
 
 import numpy as np
 import pretty_midi
@@ -78,6 +78,180 @@ def test_paths_that_are_no_files(tmp_path):
 def test_notes_that_cannot_be_played(note):
     with pytest.raises(InputError, match="The score holds"):
         render_score(make((0, False, [note])))
+
+
+# What a player plays: state that reaches across tracks, notes without an end, bytes that make no sense
+
+X = bytes.fromhex
+ORGAN, TEMPO = X("00c013"), X("00ff510307a120")       # a second is two beats
+TWO = X("00903c5a8360803c000090405a8360804000")        # C and E, a beat each
+TUNE = TEMPO + ORGAN + TWO
+CE = [(0, 0.5, 60), (0.5, 1, 64)]
+DCE = [(0, 0.5, 62), (0.5, 1, 60), (1, 1.5, 64)]
+LATER = X("8360803e00")                                # a note-off of D, a beat later
+
+
+def track(events, end=X("00ff2f00")): return b"MTrk" + struct.pack(">I", len(events + end)) + events + end
+
+
+def midi(*tracks, division=480, count=None, kind=1):
+    head = struct.pack(">IHHH", 6, kind, count or len(tracks), division)
+    return b"MThd" + head + b"".join(map(track, tracks))
+
+
+STATE = {
+    "a tempo in the second track": (midi(b"", X("00ff51030f4240") + ORGAN + TWO), [(0, 1, 60), (1, 2, 64)]),
+    "a tempo in the last track, midway": (
+        midi(TUNE, X("8360ff51030f4240")), [(0, 0.5, 60), (0.5, 1.5, 64)]),
+    "all notes off": (midi(TEMPO + ORGAN + X("00903e5a8360b07b00") + TWO), DCE),
+    "all sound off": (midi(TEMPO + ORGAN + X("00903e5a8360b07800") + TWO), DCE),
+    "all notes off in another track": (
+        midi(TEMPO + ORGAN + X("00903e5a"), X("8360b07b00") + X("8360904040") + X("8360804000")),
+        [(0, 0.5, 62), (1, 1.5, 64)]),
+    "mono mode, which ends notes": (midi(TEMPO + ORGAN + X("00903e5a8360b07e01") + TWO), DCE),
+    "a pedal in the first track": (
+        midi(TEMPO + ORGAN + X("00b0407f8f00b04000"), TWO), [(0, 2, 60), (0.5, 2, 64)]),
+    "a pedal in the last track": (
+        midi(TEMPO, ORGAN + TWO, X("00b0407f8f00b04000")), [(0, 2, 60), (0.5, 2, 64)]),
+    "a pedal that all sound off ends": (
+        midi(TUNE + X("8740") + X("b07800"), X("00b0407f9e00b04000")), [(0, 2, 60), (0.5, 2, 64)]),
+    "a pedal that a reset lifts": (
+        midi(TUNE + X("8740") + X("b07900"), X("00b0407f9e00b04000")), [(0, 2, 60), (0.5, 2, 64)]),
+    "a note-off in another track": (
+        midi(TEMPO + ORGAN + X("00903e5a"), LATER + X("8360904040") + X("8360804000")),
+        [(0, 0.5, 62), (1, 1.5, 64)]),
+    "a note that never ends": (
+        midi(TUNE + X("00903e5a") + X("8740ff0101") + b"x"), [*CE, (1, 2, 62)]),
+    "an expression that a reset restores": (midi(TEMPO + ORGAN + X("00b00b0a00b07900") + TWO), CE),
+    "programs in the first track": (midi(TEMPO + ORGAN, TWO), CE),
+    "programs in the last track": (midi(TEMPO, TWO, ORGAN), CE),
+    "a volume before another program": (
+        midi(TEMPO + X("00b0071400c000") + ORGAN + TWO), CE),
+    "a volume in another track": (midi(TUNE, X("00b00714")), CE),
+    "type 0": (midi(TUNE, kind=0), CE),
+    "an unknown chunk": (
+        midi(TUNE).replace(b"MTrk", b"XFIH\0\0\0\2ab" + b"MTrk", 1), CE),
+    "bytes before the file": (b"RIFF\x50\0\0\0RMIDdata\x48\0\0\0" + midi(TUNE), CE),
+    "running status after a meta event": (
+        midi(TEMPO + ORGAN + X("00903c5a00ff01017883603c0000405a83604000")), CE),
+    "no end of the track": (midi(TUNE).replace(X("00ff2f00"), b"").replace(
+        struct.pack(">I", len(TUNE) + 4), struct.pack(">I", len(TUNE))), CE),
+}
+ODD = {  # and what the warning says; None: no warning
+    "a key of nine flats": (midi(X("00ff5902f800") + TUNE), CE, "key (1)"),
+    "a key of a third mode": (midi(X("00ff59020002") + TUNE), CE, "key (1)"),
+    "a metre of no beats": (midi(X("00ff580400021808") + TUNE), CE, "metre (1)"),
+    "a metre of one byte": (midi(X("00ff580104") + TUNE), CE, "metre (1)"),
+    "a tempo of nothing": (midi(TUNE + X("00ff5103000000")), CE, "tempo (1)"),
+    "a controller's value": (midi(X("00b007ff") + TUNE), CE, "data byte above 127 (1)"),
+    "a controller that there is not": (midi(X("00b0ff07") + TUNE), CE, "data byte above 127 (1)"),
+    "a velocity": (midi(TUNE.replace(X("3c5a"), X("3cff"))), CE, "data byte above 127 (1)"),
+    "a key that there is not": (midi(TUNE + X("0090ff5a")), CE, "data byte above 127 (1)"),
+    "a byte of a sysex": (midi(X("00f00541ffff10f7") + TUNE), CE, None),
+    "a program": (midi(TUNE + X("00c0ff")), CE, "data byte above 127 (1)"),
+    "fewer tracks than were said": (midi(TUNE, count=3), CE, "missing track (2)"),
+    "a text that is no text": (midi(X("00ff0103ffe9fe") + TUNE), CE, None),
+    "32,767 ticks a beat for minutes": (
+        midi(TUNE + X("00903e5a85cfd600803e00"), division=32_767),
+        [(0, 480 / 65_534, 60), (480 / 65_534, 960 / 65_534, 64),
+         (960 / 65_534, (960 + 11_791_104) / 65_534, 62)], None),
+    "25 frames of 40 ticks a second": (midi(TUNE, division=0xE728), [(0, 0.48, 60), (0.48, 0.96, 64)], None),
+    "30 frames of 80 ticks a second": (midi(TUNE, division=0xE250), [(0, 0.2, 60), (0.2, 0.4, 64)], None),
+    "29.97 frames": (midi(TUNE, division=0xE350), [(0, 0.2002, 60), (0.2002, 0.4004, 64)], None),
+}
+
+
+def table_of(data): return [(a, b, int(pitch)) for a, b, pitch, *_ in notes(data)]
+
+
+def same_table(found, expected):
+    assert len(found) == len(expected), found
+    for row, right in zip(sorted(found), sorted(expected)): assert row == pytest.approx(right, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_state_reaches_across_tracks(name):
+    data, expected = STATE[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same_table(table_of(data), expected)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_makes_no_sense_is_left_aside(name):
+    data, expected, said = ODD[name]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        same_table(table_of(data), expected)
+    assert [said in str(w.message) for w in caught] == [True] * (said is not None), caught
+
+
+def players_sound(data, folder, seconds):
+    "What FluidSynth's own player makes of a file."
+    fluidsynth = S.find_fluidsynth()
+    (folder / "a.mid").write_bytes(data)
+    synth = fluidsynth.Synth(gain=1.0, samplerate=44_100.0, **S.SETTINGS)
+    synth.sfload(str(find_soundfont()))
+    synth.play_midi_file(str(folder / "a.mid"))
+    sound = np.concatenate([synth.get_samples(441).reshape(-1, 2) for _ in range(round(100 * seconds))])
+    synth.delete()
+    return sound.T / 32_768
+
+
+OTHERWISE = {name: "FluidSynth does not read this" for name in (
+    "an unknown chunk", "bytes before the file", "no end of the track", "running status after a meta event")}
+OTHERWISE["programs in the last track"] = "FluidSynth hears of the program after the first note"
+OTHERWISE["mono mode, which ends notes"] = "we play chords all the same"
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_scores_sound_as_a_player_plays_them(name, tmp_path):
+    data = STATE[name][0]
+    if name in OTHERWISE: pytest.skip(OTHERWISE[name])
+    ours = render_score(data).numpy()
+    level = lambda x: np.sqrt((x[:, : x.shape[1] // 2205 * 2205].reshape(2, -1, 2205) ** 2).mean((0, 2)))
+    theirs = level(players_sound(data, tmp_path, ours.shape[1] / 44_100))
+    assert theirs.max() > 1e-3
+    n = round(20 * S.sound_end(load_score(data)))  # what never ends rings on with them
+    assert np.abs(level(ours)[:n] - theirs[:n]).max() < 0.15 * theirs.max()
+
+
+def test_a_program_is_that_of_the_note_on():
+    "And what one track says of a channel holds for another, unless both speak at once."
+    late = midi(TEMPO + ORGAN + X("00903c5a") + X("10c000") + X("8350803c00"))
+    assert [i.program for i in load_score(late).instruments] == [19]
+    both = midi(TEMPO + ORGAN + TWO, X("00c049") + TWO)
+    assert [i.program for i in load_score(both).instruments] == [19, 73]
+    ports = midi(TEMPO + X("00ff210100") + ORGAN + TWO, X("00ff210101") + X("00b04000") + TWO)
+    assert [i.program for i in load_score(ports).instruments] == [19, 0]
+
+
+def test_forty_tracks_written_and_read_keep_their_programs():
+    score = make(*[(i, False, [(60, 0.1 * i, 0.1 * i + 1)]) for i in range(40)])
+    assert [i.program for i in load_score(midi_bytes(score)).instruments] == list(range(40))
+
+
+def test_controllers_of_the_channel_reach_every_program_and_track():
+    "The volume of `band_notes` is what is heard."
+    for name in ("a volume before another program", "a volume in another track"):
+        assert S.band_notes(STATE[name][0])[:, 3].tolist() == [90 * 20 / 100] * 2
+    assert S.band_notes(STATE["an expression that a reset restores"][0])[:, 3].tolist() == [90, 90]
+
+
+def test_a_note_of_no_length_is_kept():
+    data = midi(TEMPO + X("00993c5a00893c00") + X("8360903c5a8360803c00"))
+    score = load_score(data)
+    assert [len(i.notes) for i in score.instruments] == [1, 1] and score.instruments[0].is_drum
+
+
+@pytest.mark.parametrize("late", [X("86e900ff050161"), X("86e900ff010161"), X("86e900ff51030f4240"),
+                                  X("86e900ff580404021808"), X("86e900b00740"),
+                                  X("86e900e00040")],
+                         ids=["lyric", "text", "tempo", "metre", "volume", "bend"])
+def test_a_score_ends_with_its_last_sound(late):
+    "What comes minutes later and is not heard does not count."
+    assert S.sound_end(load_score(midi(TUNE + late))) == 1.0
+    assert render_score(midi(TUNE + late)).shape == (2, 88_200)
 
 
 # SoundFont and FluidSynth

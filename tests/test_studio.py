@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +25,7 @@ from msanii.bits import BitUNet
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
 from msanii.score import load_score, song_by_rules
-from msanii.studio import Studio, again, examples, records, serve
+from msanii.studio import Studio, again, examples, keep, records, serve
 from msanii.tasks import TASKS, perform, sha256, tasks
 
 
@@ -372,6 +374,43 @@ def page(model_folder, tmp_path_factory):
 
 def answers(port):
     with socket.socket() as probe: return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(not find_spec("voila"), reason="Voila is not installed")
+@pytest.mark.parametrize("home", ("/dev/null", "gone/away", "a file"))
+def test_a_home_that_cannot_be_written(model_folder, tmp_path, home):
+    "The page is there all the same, and what the server keeps goes into a folder of its own, gone with it."
+    (tmp_path / "a file").touch(), (tmp_path / "tmp").mkdir()
+    home, port = str(tmp_path / home), free_port()
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER_", "IPYTHON"))}
+    env |= dict(OMP_NUM_THREADS="1", HOME=home, TMPDIR=str(tmp_path / "tmp"))
+    env |= dict(JUPYTER_RUNTIME_DIR=f"{home}/run")
+    words = [sys.executable, "-m", "msanii.app", "app", "--no-browser"]
+    words += ["--port", str(port), "--weights", str(model_folder)]
+    with (tmp_path / "log.txt").open("w") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, env=env)
+        try:
+            deadline = time.monotonic() + WAIT
+            while not answers(port) and server.poll() is None and time.monotonic() < deadline: time.sleep(0.2)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=WAIT) as page:
+                assert page.status == 200 and b"msanii" in page.read()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+    assert not answers(port)
+    assert not list((tmp_path / "tmp").glob("msanii-*/")), "nothing is left behind"
+
+
+def test_results_of_two_pages_have_numbers_of_their_own(model, tmp_path):
+    "Both look for a number that is not taken, at the same time."
+    sound = torch.zeros(2, 44_100)
+    made = []
+    def work():
+        for _ in range(4): made.append(keep(model, sound, tmp_path, "sample", [], {})["result"]["name"])
+    pages = [threading.Thread(target=work) for _ in range(3)]
+    for one in pages: one.start()
+    for one in pages: one.join()
+    assert len(set(made)) == 12 == len(list(tmp_path.glob("*.flac")))
 
 
 MESSAGE = """

@@ -221,14 +221,14 @@ _SHORT = dict(steps=120, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0
 RECIPES |= {
     "planner": {
         "shipped": ScoreRecipe(
-            dict(width=192, levels=4, attention=4, trust=0.6, sharpness=1.2, **_NETWORK),
+            dict(width=192, levels=4, attention=4, trust=1.2, sharpness=1.2, **_NETWORK),
             steps=10000, batch=8, frames=96, **_LONG),
         "small": ScoreRecipe(
             dict(width=96, levels=3, attention=3, **_NETWORK), batch=8, frames=32, **_SHORT),
     },
     "composer": {
         "shipped": ScoreRecipe(
-            dict(width=256, levels=5, attention=3, trust=0.8, **_NETWORK),
+            dict(width=256, levels=5, attention=3, trust=0.9, **_NETWORK),
             steps=9000, batch=3, frames=384, **_LONG),
         "small": ScoreRecipe(
             dict(width=96, levels=4, attention=2, **_NETWORK), batch=4, frames=128, **_SHORT),

@@ -1,0 +1,79 @@
+"""Hearing notes: pictures and notes, wear, and training."""
+import numpy as np
+import pytest
+import torch
+
+from msanii.audio import InputError
+from msanii.hearing import WEAR, HearingRecipe, train_transcriber, worn
+from msanii.pipeline import pretrained_vocoder
+from msanii.score import band_roll
+from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, find_notes, targets
+
+FRAME = 1024 / 44_100
+
+
+def picture(notes, frames):
+    "What a transcriber would say that knows all: notes (on, off, pitch, velocity) in frames."
+    p = np.zeros((ROWS, frames), np.float32)
+    for on, off, pitch, velocity in notes:
+        key = pitch - LOWEST
+        p[PLACES["struck"]][key, on] = 0.99
+        p[PLACES["sounding"]][key, on:off] = 0.99
+        p[PLACES["loudness"]][key, on] = velocity / 127
+    return p
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_notes_of_a_picture(seed):
+    "Whatever is painted comes back: repeated keys, long notes, keys at both ends."
+    rng, notes = np.random.default_rng(seed), []
+    for pitch in rng.choice(np.arange(LOWEST, LOWEST + KEYS), 20, replace=False):
+        edges = np.sort(rng.choice(np.arange(0, 200, 3), 6, replace=False))
+        notes += [(a, b, pitch, int(rng.integers(1, 128))) for a, b in zip(edges[::2], edges[1::2])]
+    table = find_notes(picture(notes, 200), seconds=1)
+    wanted = sorted((a, b, p, v) for a, b, p, v in notes)
+    assert sorted(map(tuple, table[:, :4].astype(int).tolist())) == wanted
+    assert (np.diff(table[:, 0]) >= 0).all() and not table[:, 4].any()
+
+
+def test_targets_are_the_roll():
+    "What is to be said of a roll, said, gives the notes of the roll."
+    table = np.array([[0.5, 1.0, 60, 90, 0, 0, 0], [0.5, 2.0, 21, 40, 2, 0, 0], [1.5, 1.6, 42, 80, 4, 128, 0]])
+    said = targets(band_roll(table, 100)[None])[0]
+    assert said.shape == (ROWS, 100)
+    found = find_notes(said.numpy())
+    assert sorted(found[found[:, 4] == 0][:, 2]) == [21, 60] and found[found[:, 4] == 1][:, 2].tolist() == [42]
+    assert np.abs(found[:, 0] - [0.5, 0.5, 1.5]).max() < FRAME
+
+
+def test_wear():
+    mel = torch.rand(3, 128, 60, generator=torch.Generator().manual_seed(0))
+    for change, _ in WEAR:
+        a, b = (change(mel[0], torch.Generator().manual_seed(5)) for _ in range(2))
+        assert a.shape == mel[0].shape and (a >= 0).all() and a.isfinite().all() and torch.equal(a, b)
+        assert not torch.equal(a, change(mel[0], torch.Generator().manual_seed(6)))
+        silent = change(torch.zeros(128, 60), torch.Generator().manual_seed(5))
+        assert silent.isfinite().all()
+    index = torch.tensor([4, 9, 2])
+    assert torch.equal(worn(mel, index, 1)[1:2], worn(mel[1:2], index[1:2], 1))
+
+
+def test_training_goes_on(tmp_path):
+    "A run that was cut off gives the same bits as one that was not."
+    from msanii.corpus import render_corpus
+    from msanii.pop909 import Composed
+    try: render_corpus(Composed(), tmp_path / "c", [1, 2], seconds=3, n_jobs=1, progress=False)
+    except InputError as error: pytest.skip(str(error))
+    how = dict(network=dict(width=16, blocks=1, kernel=3), batch=2, frames=64, save_every=2, ema_start=1)
+    mel = pretrained_vocoder()[1]
+    whole = train_transcriber(tmp_path / "c", HearingRecipe(steps=4, **how), mel, progress=False)[0]
+
+    class Cut(Exception): pass
+    def cut(step, _):
+        if step == 3: raise Cut
+    with pytest.raises(Cut):
+        train_transcriber(tmp_path / "c", HearingRecipe(steps=4, **how), mel, folder=tmp_path / "r",
+                          callback=cut, progress=False)
+    again = train_transcriber(tmp_path / "c", HearingRecipe(steps=4, **how), mel, folder=tmp_path / "r",
+                              progress=False)[0]
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values()): assert torch.equal(a, b)

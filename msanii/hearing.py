@@ -76,10 +76,10 @@ def worn(mel, index, seed=0):
     return torch.stack(out)
 
 # %% ../nbs/34_hearing.ipynb #95da72ed
-def hearing_loss(transcriber, batch, mel, seed=0, wear=True):
-    "`notes_loss` of a batch of windows, a scalar, worn unless it is to be judged."
+def hearing_loss(transcriber, batch, mel, seed=0):
+    "`notes_loss` of a batch of windows, a scalar; they are worn in training, and not where it is judged."
     x = mel.inverse(mel(batch["waveform"])).square().mean(1).sqrt()
-    if wear and transcriber.training: x = worn(x.cpu(), batch["index"], seed).to(x)
+    if transcriber.training: x = worn(x.cpu(), batch["index"], seed).to(x)
     heard = mel.scale(x).clamp(-1, 1)[:, None]
     return notes_loss(transcriber(heard), targets(batch["band"]))
 

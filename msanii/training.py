@@ -824,10 +824,9 @@ def fit_texture(templates, unet, mel, recipe, corpora, windows=24):
         data = Windows(corpus, 512, corpus_split(corpus, "train"), -(-windows // len(corpora)), guess=notes)
         for item in (data[i] for i in range(len(data)) if data.scored):
             table, x = item["guess"], noise((1, 2, 128, 512), gen, mel.filters.device)
-            guess, band = templates.guess(table, 512), item["band"]
-            level = min(1.0, mel.inverse(torch.ones(1).to(x)).item() / max(guess.max().item(), 1e-9))
-            shown = shown_rows(mel, guess[None].to(x) * level, band[None].to(x) * level**0.5)
-            made = denoiser(condition(x.shape, score=shown))(x, 999).clamp(-1, 1)
-            real = mel(item["waveform"][None].to(x) * level)
+            batch = dict(waveform=item["waveform"], band=item["band"], guess=templates.guess(table, 512))
+            batch = at_level({name: y[None].to(x) for name, y in batch.items()} | dict(index=None), mel)
+            made = denoiser(condition(x.shape, score=batch["roll"]))(x, 999).clamp(-1, 1)
+            real = mel(batch["waveform"])
             found.append((table, *(mel.unscale(y)[0].cpu() for y in (made, real.clamp(-1, 1)))))
     return templates.fit_unrest(found) if found else templates

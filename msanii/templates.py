@@ -157,6 +157,9 @@ class Templates(nn.Module):
 
     def settings(self): return dict(players=len(self.player), fine=len(self.fine))
 
+    def _apply(self, change, *more):  # they stay on the processor, where scores are added up
+        return super()._apply(lambda t: t if (made := change(t)).device != t.device else made, *more)
+
     def _load_from_state_dict(self, state, prefix, *more):
         for name in ("fine", "fine_curves", "fine_cells", "unrest"):  # files of before have none
             state.setdefault(prefix + name, getattr(self, name))

@@ -536,6 +536,18 @@ def _bars_of(spans, count):
         chosen[first - 1 : last] = True
     return chosen
 
+def _within(spans, sheet):
+    "Which sixteenths of a sheet begin within spans (s): bool (T,)."
+    try: pairs = [(float(a), float(b)) for a, b in spans]
+    except (TypeError, ValueError):
+        raise InputError(f"spans is {spans!r}: give a list of pairs (start, end) in seconds") from None
+    half = np.diff(sheet.times) / 2  # a stroke belongs to the nearest sixteenth
+    inside = [(sheet.times[:-1] + half > a) & (sheet.times[:-1] + half / 2 < b) for a, b in pairs]
+    if not inside or not np.any(inside):
+        raise InputError(f"spans is {spans!r}: no sixteenth of the score, which lasts "
+                         f"{sheet.times[-1]:.1f} s, lies within")
+    return np.any(inside, axis=0)
+
 def _roles_of(keep):
     "Which roles are to be kept, bool (3,)."
     names = [role.lower() for role in ROLES]
@@ -583,6 +595,7 @@ def compose(
     score=None,         # a score to begin with: whatever `load_score` takes
     keep=None,          # roles of it that stay: 'melody', 'bridge', 'piano', or several
     bars=None,          # bars of it that are made anew: [(9, 16)] or '9-16', counted from 1
+    spans=None,         # or stretches of it, pairs (start, end) in seconds
     strength=None,      # how far from the score, 0 to 1; 1, or 0.5 where nothing is said to stay
     variation=0.2,      # how much sections that come again differ, 0 to 1
     lyrics=None,        # words for the melody's rhythm, a line a phrase
@@ -603,7 +616,7 @@ def compose(
         return [self.compose(seed=s, **how) for s in seeds(seed, batch)]
     given = dict(chords=chords, key=key, tempo=TEMPO.check(tempo) if tempo is not None else None,
                  meter=int(METER.check(meter)), form=form, density=DENSITY.check(density), keep=keep,
-                 bars=bars,
+                 bars=bars, spans=spans,
                  strength=None if strength is None else PART.check(strength))
     seed, = seeds(seed, 1)
     players = parse_players(instruments or {})
@@ -654,9 +667,9 @@ def _plan(m, piece, gen, steps, each, busy, strength):
     p = plan_piece(m, piece, gen, steps, each, start=own if strength < 1 else None, strength=strength)
     if _uneven(busy): plan_piece(m, piece, gen, steps, each, piece.counts * busy, p, 0.9)
 
-def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, strength):
+def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength):
     "A `Piece` of which nothing is written yet."
-    for name, value in (("keep", keep), ("bars", bars), ("strength", strength)):
+    for name, value in (("keep", keep), ("bars", bars), ("spans", spans), ("strength", strength)):
         if value is not None:
             raise InputError(f"{name} is given, and there is no score of which it could speak")
     tempo = tempo or float(np.clip(np.round(rng.normal(88, 16)), 60, 132))
@@ -671,7 +684,7 @@ def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
                   form=parse_form(text, count) if text and (count > 1 or form) else None)
     return piece, None, 1.0
 
-def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, strength):
+def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength):
     "A `Piece` from a score, with what of it stays."
     score = load_score(score)
     found = _named(score, keep)
@@ -685,6 +698,7 @@ def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, ke
     if bars is not None:
         stays = np.repeat(~_bars_of(bars, count), np.diff(sheet.lines))
         kept |= stays & (np.arange(len(sheet)) < own)
+    elif spans is not None: kept |= ~_within(spans, sheet) & (np.arange(len(sheet)) < own)
     elif keep is None and len(sheet) > own: kept[:, :own] = True
     if strength is None: strength = 0.5 if not kept.any() else 1.0
     beats = None

@@ -4,10 +4,12 @@ there is time, and compares what GPU and CPU make of one score.
     python benchmarks/gpu.py [--minutes 25] [--data POP909.zip] [--songs 800] [--render 90] [--out runs/gpu]
                              [--only steps|train] [--networks unet,vocoder,transcriber,composer,planner] [--dry]
 
-First songs are rendered into three corpora (piano, band, studies) for `--render` seconds. Then every network
-trains in a process of its own, all at once, until the minutes are over; the learning rate falls by the clock,
-and of all validations the best state is kept. Without a GPU, or with --dry, all is small, to see that it
-works. Prints tables (markdown); the model lies in OUT/model, its weights in 16 bits."""
+First songs are rendered into three corpora (piano, band, studies), one after the other, by all processors,
+`--render` seconds each; or a folder of ready ones is named by --corpora. Then every network trains in a process
+of its own, all at once, until the minutes are over; the learning rate falls by the clock, and of all
+validations the best state is kept. If one of them fails in its first minute, all stop: the time is better
+spent on a second try. Without a GPU, or with --dry, all is small, to see that it works. Prints tables
+(markdown); the model lies in OUT/model, its weights in 16 bits."""
 import functools
 import json
 import math
@@ -32,7 +34,7 @@ import msanii.hearing
 import msanii.training as training
 from msanii import Msanii, UNet, Vocoder
 from msanii.composing import RECIPES, read_tunes, train_floor
-from msanii.corpus import corpus_about, render_corpus
+from msanii.corpus import corpus_about, corpus_split, render_corpus
 from msanii.hearing import train_transcriber
 from msanii.pipeline import Settings, load_part, save_part
 from msanii.pop909 import Composed, open_songs, song_by_rules
@@ -50,7 +52,7 @@ LEARN = dict(unet=training.train_unet, vocoder=training.train_vocoder, transcrib
 def songs_of(args): return Composed(909, 20.0) if args.data == "composed" else open_songs(args.data)
 
 
-def corpora(args): return [str(args.out / f"corpus-{name}") for name in CORPORA]
+def corpora(args): return [str((args.corpora or args.out) / f"corpus-{name}") for name in CORPORA]
 
 
 def render(args, name):
@@ -60,7 +62,7 @@ def render(args, name):
     random.Random(0).shuffle(rest)
     numbers = list(songs.split("validation"))[: args.songs] + rest
     render_corpus(songs, args.out / f"corpus-{name}", numbers, seconds=6 if args.dry else 30,
-                  arrange=CORPORA[name], n_jobs=max(1, (os.cpu_count() - 1) // 3), progress=False)
+                  arrange=CORPORA[name], n_jobs=max(1, os.cpu_count() - 1), progress=False)
 
 
 # Training by the clock
@@ -156,10 +158,16 @@ def train_one(args):
 
 def train(args, until):
     "All networks at once, each in its own process; True if all ended well."
-    script = [sys.executable, __file__, *args.given, "--until", str(until), "--child"]
-    jobs = {n: subprocess.Popen(script + [n]) for n in args.networks if n not in args.early}
-    jobs = {**args.early, **jobs}
-    return all([job.wait() == 0 for job in jobs.values()])
+    script, begun = [sys.executable, __file__, *args.given, "--until", str(until), "--child"], time.time()
+    jobs = {network: subprocess.Popen(script + [network]) for network in args.networks}
+    while any(job.poll() is None for job in jobs.values()):
+        failed = [network for network, job in jobs.items() if job.poll()]
+        if failed and time.time() < begun + 60:
+            for job in jobs.values(): job.kill()
+            print(f"stopped: {', '.join(failed)} failed", flush=True)
+            return False
+        time.sleep(0.2)
+    return all(job.returncode == 0 for job in jobs.values())
 
 
 # Steps, measured
@@ -256,26 +264,29 @@ def compare(args):
         row(name, long, passes, f"{time.perf_counter() - start:.2f}", f"{memory:.1f}")
 
 
+def render_all(args):
+    "The three corpora, each for --render seconds at most; False if one has too few songs to train on."
+    for name in CORPORA:
+        job = subprocess.Popen([sys.executable, __file__, *args.given, "--child", f"corpus-{name}"])
+        try: job.wait(args.render)
+        except subprocess.TimeoutExpired:
+            job.send_signal(signal.SIGINT)
+            job.wait()
+    few = [c for c in corpora(args) if not (Path(c) / "corpus.json").exists() or not corpus_split(c, "train")]
+    for c in few: print(f"{c} has no song to train on: give --render more seconds", flush=True)
+    for c in set(corpora(args)) - set(few): print(c, corpus_about(c), flush=True)
+    return not few
+
+
 def main(args):
     end = time.time() + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
-    script = [sys.executable, __file__, *args.given]
-    rendering = [subprocess.Popen(script + ["--child", f"corpus-{name}"]) for name in CORPORA]
-    args.early = {}
-    if args.only == "train":  # what learns from scores need not wait
-        early = [n for n in args.networks if n not in LEARN]
-        args.early = {n: subprocess.Popen(script + ["--until", str(end), "--child", n]) for n in early}
-    wait = time.time() + args.render
-    while time.time() < wait and any(r.poll() is None for r in rendering): time.sleep(0.2)
-    for job in rendering: job.send_signal(signal.SIGINT)
-    for job in rendering: job.wait()
-    for c in corpora(args): print(c, corpus_about(c), flush=True)
+    if not args.corpora and not render_all(args): return 1
     if args.only != "train": steps(args)
-    if args.only != "steps":
-        well = train(args, end)
-        if "unet" in args.networks and "vocoder" in args.networks: compare(args)
-        return 0 if well else 1
-    return 0
+    if args.only == "steps": return 0
+    well = train(args, end)
+    if well and {"unet", "vocoder"} <= set(args.networks): compare(args)
+    return 0 if well else 1
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -285,7 +296,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--data", default=os.environ.get("POP909", "composed"))
     parser.add_argument("--songs", type=int, default=800)
-    parser.add_argument("--render", type=float, default=90)
+    parser.add_argument("--render", type=float, default=60, help="seconds for each corpus")
+    parser.add_argument("--corpora", type=Path, help="folder that holds corpus-piano, corpus-band, corpus-study")
     parser.add_argument("--every", type=int, default=250, help="steps between validations")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"))
     parser.add_argument("--only", choices=("steps", "train", "compare"))
@@ -297,6 +309,7 @@ if __name__ == "__main__":
     args.dry = args.dry or not torch.cuda.is_available()
     given = [f"--{name}={value}" for name, value in dict(
         data=args.data, songs=args.songs, out=args.out, every=args.every).items()]
+    if args.corpora: given.append(f"--corpora={args.corpora}")
     args.given = given + ["--dry"] * args.dry
     if args.only == "compare": sys.exit(compare(args))
     if args.child and args.child.startswith("corpus-"):

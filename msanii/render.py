@@ -28,8 +28,8 @@ PASSES = Parameter(
 )
 
 TEXTURE = Parameter(
-    "texture", "how much beating, which no score tells, is drawn: 0 none, 1 as in real sound",
-    0.8, low=0, high=2,
+    "texture", "how much beating, which no score tells, is drawn: 0 none, 1 as in real mels",
+    1.25, low=0, high=2,
 )
 
 @patch(as_prop=True)
@@ -50,7 +50,7 @@ def render(self: Msanii,
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
-           texture=0.8,     # how much beating, which no score tells, is drawn
+           texture=1.25,    # how much beating, which no score tells, is drawn
           ):
     """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the
     model's device; with `stems` a dict of such waveforms by role (see `score.BAND`), which add up to it.

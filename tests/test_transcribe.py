@@ -9,9 +9,7 @@ import torch
 from msanii import Msanii
 from msanii.app import main
 from msanii.audio import InputError, load_audio, save_audio
-from msanii.hearing import WEAR, HearingRecipe, train_transcriber, worn
 from msanii.pipeline import Settings, pretrained_vocoder
-from msanii.score import band_roll
 from msanii.sheet import load_sheet
 from msanii.transcribe import as_midi, find_bars, find_beats, skyline
 from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, Transcriber, find_notes, targets

@@ -74,8 +74,8 @@ ALIKE = 0.15  # a song that is less like itself than that is not copied from
 @patch
 @torch.no_grad()
 def filled_score(self: Msanii, waveform, spans, seed=0, strength=None):
-    """The score of a waveform (c, n), completed within spans (s), as loud as it is: a `PrettyMIDI`; None where
-    next to nothing is heard around them.
+    """The score of a waveform (c, n), completed within spans (s), as loud as it is: a `PrettyMIDI`; None
+    where next to nothing is heard around them.
 
     strength: how far the composer goes from what is copied into them, 0 (it stays) to 1 (nothing is copied);
     None: 0 where the song repeats itself, else 1."""

@@ -1,4 +1,4 @@
-"""Edits through the score: the lag at which a song repeats itself, what is copied, and holes that are filled."""
+"""Edits through the score: the lag at which a song repeats itself, what is copied, and filled holes."""
 import numpy as np
 import pytest
 import torch
@@ -17,9 +17,11 @@ def song(period, frames, seed=0):
     return np.tile(one, -(-frames // period))[:, :frames]
 
 
-@pytest.mark.parametrize("period, a, b", [(200, 900, 1000), (150, 300, 700), (300, 40, 140), (210, 1500, 1690)])
+PLACED = [(200, 900, 1000), (150, 300, 700), (300, 40, 140), (210, 1500, 1690)]
+
+@pytest.mark.parametrize("period, a, b", PLACED)
 def test_lag(period, a, b):
-    "A whole number of periods, wherever the hole lies, and nothing is copied out of the hole or beyond the ends."
+    "A whole number of periods, wherever the hole lies; nothing comes out of the hole or from beyond the ends."
     struck = song(period, 1700)
     struck[:, a:b] = 0
     lag, like = best_lag(struck, a, b)

@@ -21,7 +21,7 @@ PLACED = [(200, 900, 1000), (150, 300, 700), (300, 40, 140), (210, 1500, 1690)]
 
 @pytest.mark.parametrize("period, a, b", PLACED)
 def test_lag(period, a, b):
-    "A whole number of periods, wherever the hole lies; nothing comes out of the hole or from beyond the ends."
+    "A whole number of periods, wherever the hole lies; nothing comes out of the hole or from beyond."
     struck = song(period, 1700)
     struck[:, a:b] = 0
     lag, like = best_lag(struck, a, b)

@@ -115,7 +115,8 @@ def _each(inputs, make, say, out, weights, seeds, steps):
     m, alone, faults = Msanii.from_pretrained(weights), len(inputs) == 1, []
     made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for i, files in enumerate(tqdm(inputs, desc="files", disable=alone, leave=False)):
-        try: save_audio(names[i], waveform := make(m, i, alone))
+        try:
+            with _about(files): save_audio(names[i], waveform := make(m, i, alone))
         except Exception as error:
             if (fault := _named(error, files)) is None: raise
             if fault not in faults: faults.append(fault)  # several pieces from noise may share one
@@ -134,6 +135,15 @@ def _named(error, files):
     fault = fault_of(error)
     if fault is None or not files or any(str(file) in fault for file in files): return fault
     return f"{' and '.join(map(str, files))}: {fault}"
+
+@contextlib.contextmanager
+def _about(files):
+    "Let warnings name the files that are worked on, if they name none of them."
+    with warnings.catch_warnings():
+        tell = warnings.showwarning
+        def about(message, *rest, **more): tell(_named(InputError(message), files), *rest, **more)
+        warnings.showwarning = about
+        yield
 
 # %% ../nbs/74_app.ipynb #c0fc44d6
 def composed(
@@ -272,7 +282,8 @@ def _apart(inputs, settings, out, weights, steps):
     m = Msanii.from_pretrained(weights)
     made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for folder, (score,) in zip(folders, inputs):
-        try: found = m.render(READERS["score"](score), stems=True, **settings)
+        try:
+            with _about((score,)): found = m.render(READERS["score"](score), stems=True, **settings)
         except Exception as error:
             if (fault := _named(error, (score,))) is None: raise
             faults.append(fault)
@@ -826,9 +837,11 @@ def _run(name, words, as_json):
     _check(name, args)
     told = []
     def tell(message, *_, **__):
-        told.append(" ".join(str(message).split()))
-        tqdm.write(f"msanii: {told[-1]}", file=sys.stderr)
+        if (said := " ".join(str(message).split())) in told: return
+        told.append(said)
+        tqdm.write(f"msanii: {said}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout), warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)  # as often as there are files
         warnings.showwarning = tell
         try: made, faults = commands()[name](**args), []
         except Incomplete as error: made, faults = error.made, error.faults

@@ -386,6 +386,30 @@ def test_a_word_about_bends_and_nonsense(place, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["warnings"] == said
 
 
+def test_a_word_about_notes_that_are_no_keys(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(here(place, tmp_path))
+    score = song_by_rules(0, 1)
+    keys = [n for i in score.instruments if not i.is_drum for n in i.notes]
+    keys[0].pitch, keys[1].pitch = 5, 120
+    score.write("wide.mid")
+    assert main([*words("render a.mid wide.mid {}"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [
+        f"wide.mid: 2 of {len(keys)} notes are no keys of a piano, which has 21 to 108: they are left out"]
+
+
+def test_every_word_names_its_file(place, tmp_path, monkeypatch, capsys):
+    "Also one that comes from deep inside, and says the same of several files."
+    monkeypatch.chdir(here(place, tmp_path))
+    square = 0.999 * np.sign(np.sin(np.arange(RATE) / 50))
+    for name in ("loud.wav", "louder.wav"): sf.write(name, np.stack([square] * 2, 1), RATE)
+    assert main([*words("style-transfer loud.wav louder.wav a.wav {}"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["warnings"]
+    assert [line.split(":")[0] for line in said] == ["loud.wav", "louder.wav"], said
+    assert all("quieter than the original" in line for line in said)
+    assert main([*words("interpolate loud.wav louder.wav {}"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"][0].startswith("loud.wav and louder.wav: ")
+
+
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     "The rest is made, each fault is a line, and --json tells of both."
     monkeypatch.chdir(here(place, tmp_path))

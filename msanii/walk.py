@@ -174,7 +174,7 @@ def check_length(m, seconds, name="seconds"):
     most = memory(m.device) / SECOND
     if seconds > most:
         raise InputError(
-            f"{name} is {seconds:.0f}: the memory of this machine holds a piece of {most:.0f} s; give less, "
+            f"{name} is {seconds:.10g}: the memory of this machine holds a piece of {most:.0f} s; give less, "
             "in parts, or take `stream`"
         )
     return seconds

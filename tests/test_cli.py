@@ -194,6 +194,21 @@ REFUSED = {
         "words.wav is no SoundFont file", "give the path"),
     "songs of words": ("corpus --data composed --songs best --out c", "--songs is 'best'", "give numbers"),
     "songs that are not there": ("corpus --data composed --songs 5000 --out c", "composed"),
+    "far too many songs": ("corpus --data composed --songs 99999-99999999999 --out c", "composed"),
+    "no processes": ("corpus --data composed --songs 1 --jobs 0 --out c", "--jobs is 0", "-1 for one a core"),
+    "far too many processes": ("corpus --data composed --songs 1 --jobs 99999 --out c",
+        "--jobs is 99999", "from -1 to 1024"),
+    "half a reader": ("train unet --corpus songs --workers -1 --out m", "--workers is -1", "from 0 to 1024"),
+    "corpus in a file": ("corpus --data composed --songs 1 --out words.wav",
+        "--out is words.wav", "words.wav is a file", "give the name of a folder"),
+    "training below a file": ("train unet --corpus songs --out words.wav/m",
+        "--out is words.wav/m", "words.wav is a file", "give the name of a folder"),
+    "report in a file": ("evaluate . --out words.wav", "--out is words.wav", "give the name of a folder"),
+    "demo in a file": ("demo --out words.wav", "--out is words.wav", "give the name of a folder"),
+    "a name that is too long": (f"sample --seconds 1 --weights model --out {'l' * 300}.wav", "name too long"),
+    "an input of too long a name": (f"style-transfer {'l' * 300}.wav {{}}", "name too long"),
+    "a score of too long a name": (f"render {'l' * 300}.mid {{}}", "name too long"),
+    "a number of 300 digits": ("sample --seconds 1e300 {}", "seconds is 1e+300: the memory"),
     "half a second of each": ("corpus --data composed --songs 1 --seconds 0.5 --out c",
         "seconds is 0.5", "give 1 or more"),
     "unknown network": ("train flute --out m", "'flute'", "give vocoder or unet"),
@@ -564,6 +579,30 @@ def test_names_that_are_no_text(place, tmp_path):
     sound = shlex.quote(os.fsdecode(b"render-b\xff.wav"))
     done = shell(f"msanii style-transfer {sound} a.wav --steps 1 --weights model", folder)
     assert done.returncode == 0 and (folder / os.fsdecode(b"style-transfer-render-b\xff.wav")).is_file(), done
+
+
+def test_songs_whose_names_are_no_text(place, tmp_path):
+    "A corpus of them, and of recordings; what cannot be used is told."
+    mids, sounds = tmp_path / "mids", tmp_path / "sounds"
+    mids.mkdir(), sounds.mkdir()
+    odd = os.fsdecode(b"b\xff")
+    try: (mids / f"{odd}.mid").write_bytes((place / "b.mid").read_bytes())
+    except OSError: pytest.skip("this file system takes text alone")
+    (sounds / f"{odd}.flac").write_bytes(b"none")
+    sf.write(os.fsencode(sounds / f"{odd}.wav"), 0.1 * np.random.default_rng(0).normal(size=(RATE, 2)), RATE)
+    for data, many in (("mids", "1 song"), ("sounds", "1 piece")):
+        done = shell(f"msanii corpus --data {data} --out {data}/corpus --jobs 1", tmp_path)
+        assert done.returncode == 0 and f"{data}/corpus: {many} of" in done.stdout, done
+    assert "b\udcff.flac cannot be read" in done.stderr, done
+
+
+def test_a_long_name_among_several(place, tmp_path, monkeypatch, capsys):
+    "Its result would have a name longer than a file may have: the others are made."
+    monkeypatch.chdir(here(place, tmp_path))
+    long = "l" * 248 + ".wav"
+    Path(long).write_bytes(Path("b.wav").read_bytes())
+    assert main(words(f"style-transfer {long} a.wav {{}}")) == 2
+    assert "name too long" in capsys.readouterr().err and Path("out-a.wav").is_file()
 
 
 def test_a_report_of_names_that_are_no_text(place, tmp_path):

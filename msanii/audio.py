@@ -264,6 +264,8 @@ def _reading(path):
         raise InputError(f"{path}: there is no such file; check the spelling and the folder.")
     if not path.is_file():
         raise InputError(f"{path} is a stream or a device and no file: save the sound to one, and give that.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read: change its permissions, or give a copy that is yours.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): give a sound file.")
     try:

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .audio import SAMPLE_RATE, SUFFIXES, InputError, check_number, check_whole, locked, replacing, stream_audio
+from .audio import (SAMPLE_RATE, SUFFIXES, InputError, check_number, check_whole, locked, replacing,
+                          stream_audio)
 from .pop909 import SPLITS, excerpt, split
 from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll,
                           sound_end)

@@ -241,7 +241,9 @@ def _parse(data, name):
     kind, division, tracks = _read_chunks(data, odd)
     if kind == 2 and len(tracks) > 1:
         tracks = _in_turn(tracks)
-        warnings.warn(f"{name} is of type 2, with {len(tracks)} patterns: they are played one after the other")
+        warnings.warn(
+            f"{name} is of type 2, with {len(tracks)} patterns: they are played one after the other"
+        )
     per_beat, metas = _metas(division, tracks, odd)
     if not per_beat: raise ValueError("it has no ticks in a beat")
     score = _without_notes(per_beat, metas)

@@ -34,7 +34,8 @@ def load_sound(file):
     seconds, most = audio_info(file).seconds, memory(torch.device("cpu")) / SECOND
     if seconds > most:
         raise InputError(
-            f"{file} lasts {seconds:.10g} s: the memory of this machine holds {most:.0f} s; cut it into pieces"
+            f"{file} lasts {seconds:.10g} s: the memory of this machine holds {most:.0f} s;"
+            " cut it into pieces"
         )
     return load_audio(file)
 

@@ -14,7 +14,7 @@ import torch
 
 from msanii import audio
 from msanii.audio import (InputError, audio_info, check_waveform, load_audio, player, plot_spectrogram,
-                          plot_waveform, replacing, resample, save_audio, set_channels)
+                          plot_waveform, replacing, resample, save_audio, set_channels, stream_audio)
 
 SUFFIXES = ("wav", "flac", "ogg", "mp3")
 
@@ -278,6 +278,13 @@ def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(InputError, match="pipe.wav is a stream or a device and no file: save"):
         load_audio(tmp_path / "pipe.wav")
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    save_audio(tmp_path / "a.wav", tones())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for read in (audio_info, load_audio, lambda path: next(stream_audio(path, 1))):
+        with pytest.raises(InputError, match="a.wav may not be read"): read(tmp_path / "a.wav")
 
 
 def test_contents_decide_not_the_name(tmp_path):

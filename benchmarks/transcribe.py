@@ -1,7 +1,7 @@
 """Does `Msanii.transcribe` hear the notes? mir_eval on FluidSynth's rendering of held-out songs.
 
     POP909=<folder or zip> python benchmarks/transcribe.py [--model FOLDER] [--songs 800-859] [--seconds 30]
-                                 [--start 30] [--other nmp.onnx] [--jobs 2]
+                                 [--start 30] [--other nmp.onnx] [--jobs 2] [--recordings FOLDER]
 
 Each song is played as it is (piano), by other programs (drawn from the song's number), for a band, and as the
 network renders it. A note is found if one of the same pitch begins within 50 ms; with offset: and ends within
@@ -13,7 +13,13 @@ download basic-pitch --no-deps`, then basic_pitch/saved_models/icassp_2022/nmp.o
 Its notes are read with its own thresholds (0.5 for onsets, 0.3 for frames) and with the onset threshold of
 0.1 to 0.9 that does best on these very songs, which flatters it.
 
+--recordings: a folder of recordings of real instruments or voices whose notes nobody has written down: how
+many each listener hears, and how far the two agree. The tests of basic-pitch bring two, of singers (vocadito
+10 and 14, Bittner et al. 2021: `pip download basic-pitch --no-deps --no-binary :all:`).
+
 Means over songs, 95% bootstrap intervals."""
+
+from pathlib import Path
 
 import joblib
 import mir_eval
@@ -23,7 +29,7 @@ from tqdm.auto import tqdm
 
 from msanii import Msanii
 from msanii.arranging import arrange
-from msanii.audio import SAMPLE_RATE, InputError, resample
+from msanii.audio import SAMPLE_RATE, SUFFIXES, InputError, load_audio, resample
 from msanii.corpus import change_programs
 from msanii.distances import bootstrap
 from msanii.pop909 import excerpt, open_songs
@@ -141,6 +147,18 @@ def one(number, other, args):
     return rows
 
 
+def recordings(folder, m, other):
+    "The table of real recordings."
+    print()
+    head("recording", "seconds", "notes heard by msanii", "by basic-pitch", "agreement of the two, onset F1")
+    for path in sorted(p for p in Path(folder).rglob("*") if p.suffix in SUFFIXES):
+        waveform = load_audio(path)
+        table = find_notes(m.hear(waveform).numpy())
+        theirs = notes_of(*posteriors(other, waveform))
+        agree = measure(theirs, table[table[:, 4] == 0])["onset"]
+        row(path.stem, f"{waveform.shape[1] / SAMPLE_RATE:.1f}", len(table), len(theirs), f"{agree:.2f}")
+
+
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--model", help="folder or Hugging Face Hub id; the weights in the package otherwise")
@@ -149,6 +167,7 @@ def main():
     parser.add_argument("--start", type=float, default=30.0)
     parser.add_argument("--other", help="nmp.onnx of basic-pitch")
     parser.add_argument("--jobs", type=int, default=-1)
+    parser.add_argument("--recordings", help="a folder of recordings without scores; needs --other")
     args = parser.parse_args()
     songs, (first, last) = open_songs(), map(int, args.songs.split("-"))
     numbers = [n for n in range(first, last + 1) if n in songs]
@@ -183,6 +202,8 @@ def main():
         values = {c: [f[sound_, who].get(c, np.nan) for f in found if (sound_, who) in f] for c in columns}
         finite = {c: [v for v in vs if np.isfinite(v)] for c, vs in values.items()}
         row(sound_, who, *(interval_text(bootstrap(v)) if v else "" for v in finite.values()))
+    if args.recordings:
+        recordings(args.recordings, Msanii.from_pretrained(args.model, device="cpu"), args.other)
 
 
 if __name__ == "__main__":

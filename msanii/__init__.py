@@ -20,7 +20,7 @@ from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
 import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render, msanii.compose
-import msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
+import msanii.live, msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f
 _all_ = ["Msanii", "UNet", "Vocoder", "MelTransform"]

@@ -209,6 +209,8 @@ class Piece:
     fixed: np.ndarray = None        # bool (3, T): where it is given
     counts: np.ndarray = None       # (3, B): notes a bar of each role, and
     pitches: np.ndarray = None      # (3, B): their mean pitch
+    before: int = 0                 # bars before its first one, None if nobody knows; and
+    after: int = 0                  # bars after its last one
 
     def __post_init__(self):
         shape = len(ROLES), len(self.sheet)
@@ -241,7 +243,7 @@ class Piece:
         chords = self.chords and self.chords[: length // SIXTEENTHS]
         kept, struck, fixed = (rows[:, :length] for rows in (self.kept, self.struck, self.fixed))
         counts, pitches = (rows if rows is None else rows[:, :bars] for rows in (self.counts, self.pitches))
-        return Piece(sheet, kept, form, chords, struck, fixed, counts, pitches)
+        return Piece(sheet, kept, form, chords, struck, fixed, counts, pitches, self.before, self.after)
 
     @property
     def same_bars(self):
@@ -291,11 +293,9 @@ def _known_plan(piece, busy=None):
 def plan_condition(m, piece, known, where):
     "What the planner is told of a `Piece`, of which parts are `known` in some bars: (1, 1, 250, B)."
     sheet, bars = piece.sheet, np.arange(len(piece.sheet.lines) - 1)
-    fields = dict(
-        bars=bar_rows(np.diff(sheet.lines) // SIXTEENTHS, sheet.meter, sheet.minor, sheet.tempo),
-        start=distance_rows(bars),
-        end=distance_rows(bars[::-1]),
-    )
+    fields = dict(bars=bar_rows(np.diff(sheet.lines) // SIXTEENTHS, sheet.meter, sheet.minor, sheet.tempo))
+    if piece.before is not None: fields["start"] = distance_rows(piece.before + bars)
+    if piece.after is not None: fields["end"] = distance_rows(piece.after + bars[::-1])
     if piece.form is not None: fields["form"] = form_rows(piece.form.letters, piece.form.begins)
     fields = {name: _tensor(rows) for name, rows in fields.items()}
     parts = {name: (2 * known[name] - 1, where[name]) for name in PLAN_ROWS if where[name].any()}

@@ -31,8 +31,10 @@ from msanii.audio import (
 )
 from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
+from .render import LOOP_END
 from .score import ROLES, load_score, render_score, roles, song_by_rules
 from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
+from .walk import Switch
 
 # %% ../nbs/73_studio.ipynb #a44b2762
 def command(task, names, settings, out, weights=None):
@@ -43,9 +45,8 @@ def command(task, names, settings, out, weights=None):
     options = {**{k: v for k, v in settings.items() if k not in typed_after}, "out": out}
     if TASKS[task].parts: options |= dict(out=str(Path(out).with_suffix(".mid")), audio=out)  # it composes
     if weights: options["weights"] = weights
-    return shlex.join(
-        ["msanii", task, *names, *spans, *(str(word) for k, v in options.items() for word in (f"--{k}", v))]
-    )
+    said = lambda k, v: [f"--{k}"] if v is True else [f"--{k}", str(v)]
+    return shlex.join(["msanii", task, *names, *spans, *(w for k, v in options.items() for w in said(k, v))])
 
 # %% ../nbs/73_studio.ipynb #7bee5585
 def keep(m,             # the model that made it
@@ -85,7 +86,8 @@ def keep(m,             # the model that made it
 
 def played(m, score, settings, callback=None):
     "How the network plays a score that was composed with these settings: waveform (2, n)."
-    return m.render(score, seed=settings.get("seed", 0), progress=False, callback=callback).cpu()
+    how = dict(seed=settings.get("seed", 0), loop=settings.get("loop", False))
+    return m.render(score, progress=False, callback=callback, **how).cpu()
 
 def again(record, m, folder="."):
     """The waveform (2, n) of a record (a dict, or a path to its json), made anew from the files in a folder.
@@ -125,7 +127,7 @@ def roll_image(score, title):
     for instrument, role in zip(score.instruments, roles(score)):
         for note in instrument.notes: ax.hlines(note.pitch, note.start, note.end, f"C{role}", lw=2.5)
     for role, name in enumerate(ROLES): ax.plot([], [], f"C{role}", label=name.lower())
-    for text in score.text_events:
+    for text in (event for event in score.text_events if event.text != LOOP_END):
         if text.time - before < score.get_end_time() / 16: continue  # there is no room for it
         before = text.time
         name = re.sub(r":maj(?!\d)", "", text.text)
@@ -444,6 +446,7 @@ def knob(parameter, m):
         getattr(m.settings, parameter.name, None) if parameter.default is None else parameter.default
     )
     if isinstance(p, (Spans, ScoreFile)): return None
+    if isinstance(p, Switch): return W.Checkbox(default, description=p.name, indent=False, tooltip=p.help)
     if p.choices:
         options = [
             *([("as the model can", "")] if default is None else []),
@@ -572,13 +575,14 @@ def _settings(self: Studio, task):
     "What the page says of a task's settings; those left to the model are not among them."
     value = lambda p: self.picker.spans if isinstance(p, Spans) else _entered(p, self.fields.get(p.name))
     found = {p.name: value(p) for p in TASKS[task].parameters}
-    return {name: v for name, v in found.items() if v not in (None, "")}  # a menu cannot hold None
+    # a menu cannot hold None, and a switch that is off says nothing
+    return {name: v for name, v in found.items() if v not in (None, "") and v is not False}
 
 def _entered(parameter, field):
     "What stands in the field of a setting; a number that can be left out is typed as text."
     value = None if field is None else field.value
     if not isinstance(field, W.Text) or isinstance(parameter, Text): return value
-    try: return float(value)
+    try: return int(value) if value.strip().isdigit() else float(value)
     except ValueError: return value  # the task says what is wrong with it
 
 @patch
@@ -669,6 +673,7 @@ def show(self: Studio, record):
     for p in TASKS[record["task"]].parameters:
         value = record["settings"].get(p.name)
         if isinstance(p, Spans): self.picker.set(value)
+        elif isinstance(p, Switch): self.fields[p.name].value = bool(value)
         elif value is not None: self.fields[p.name].value = _shown(self.fields[p.name], value)
         elif p.choices or isinstance(self.fields.get(p.name), W.Text): self.fields[p.name].value = ""
     self.after.value = file_panel(self.folder / record["result"]["name"], offer=True)

@@ -231,8 +231,8 @@ def test_something_new(m):
 
 
 @few
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6), st.integers(48, 90)), min_size=1, max_size=12),
-       st.sampled_from((90, 120, 150)))
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6), st.integers(48, 90)),
+                min_size=1, max_size=12), st.sampled_from((90, 120, 150)))
 def test_a_melody_that_is_played_in(m, tune, tempo):
     "Comes back in the next bars, note by note, on the grid, whoever else plays."
     step = 15 / tempo

@@ -171,7 +171,8 @@ class Ring(Around):
     def __call__(self, x, t):
         length = x.shape[-1]
         around = torch.arange(-self.margin, length + self.margin, device=x.device)
-        weight = (torch.minimum(around, around.flip(0)) + self.margin + 0.5).clamp(max=2 * self.margin)
+        inside = torch.minimum(around, around.flip(0)) + self.margin + 0.5  # frames from the nearer end
+        weight = (inside / self.margin - 0.5).clamp(0, 1)
         guess = self.inner.at(around % length)(x[..., around % length], t)
         x0, total = torch.zeros_like(x), torch.zeros(length, device=x.device)
         total.index_add_(0, around % length, weight)

@@ -62,7 +62,7 @@ class Tape:
     """Sound that goes on: the newest frames and samples, which the next window hears and joins.
 
     steps and texture: as in `render`."""
-    def __init__(self, m, steps=None, texture=0.8):
+    def __init__(self, m, steps=None, texture=TEXTURE.default):
         self.m, self.texture = m, TEXTURE.check(texture)
         self.steps = m.usual_passes if steps is None else PASSES.check(steps)
         self.walk = Walk(m, max(self.steps, 1), progress=False)
@@ -194,7 +194,7 @@ class Bars(NamedTuple):
 class Live:
     """Music without end, a bar at a time: `next` gives the next bars, and between two calls all that
     `change` takes may change. Made by `Msanii.live`."""
-    def __init__(self, m, seed=0, meter=4, steps=None, passes=None, texture=0.8, **settings):
+    def __init__(self, m, seed, meter, steps, passes, texture, **settings):
         self.m, self.seed, self.meter = m, seed, int(METER.check(meter))
         self.steps = LIVE_STEPS if steps is None else min(STEPS.check(steps), m.composer.schedule.T)
         self.tape, self.asked = Tape(m, passes, texture), settings
@@ -574,7 +574,7 @@ def live(
     meter=4,           # beats of a bar, 3 or 4
     steps=None,        # passes of planner and composer
     passes=None,       # of the network that plays, 0 for the first guess alone
-    texture=0.8,       # how much beating, which no score tells, is drawn
+    texture=TEXTURE.default,  # how much beating, which no score tells, is drawn
     resume=None,       # a file of `Live.save`, from which it goes on; all else is as it was then
 ):
     """A `Live` session: music without end, made bar by bar, and steered between two bars.

@@ -29,8 +29,8 @@ PASSES = Parameter(
 )
 
 TEXTURE = Parameter(
-    "texture", "how much beating, which no score tells, is drawn: 0 none, 1 as in real sound",
-    0.8, low=0, high=2,
+    "texture", "how much beating, which no score tells, is drawn: 0 none, 1 as in real mels",
+    1.25, low=0, high=2,
 )
 
 @patch(as_prop=True)
@@ -51,7 +51,7 @@ def render(self: Msanii,
            progress=True,   # show a bar
            callback=None,   # callback(i, t, x, x0) follows each step
            stems=False,     # the roles apart
-           texture=0.8,     # how much beating, which no score tells, is drawn
+           texture=1.25,    # how much beating, which no score tells, is drawn
            loop=False,      # a loop of the score's bars: its end meets its beginning, there is no tail
           ):
     """Play a score: waveform (2, n), float32, from time 0 to `tail` seconds after its last sound, on the
@@ -157,7 +157,7 @@ def _power(self: Msanii, table, frames, start):
     guess = self.templates.guess(table, frames, start, self.mel.hop).to(self.device)
     return self.magnitude(self.mel.scale(guess).clamp(-1, 1)[None])[0].square() + 1e-9
 
-# %% ../nbs/48_render.ipynb #4fe5adec
+# %% ../nbs/48_render.ipynb #77e8b874
 LOOP_END = "loopEnd"  # a text event, where a loop ends
 
 def loop_end(score):

@@ -20,7 +20,7 @@ from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
 import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render, msanii.compose
-import msanii.transcribe, msanii.through
+import msanii.live, msanii.transcribe, msanii.through
 import msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f

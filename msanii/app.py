@@ -45,7 +45,8 @@ from .score import find_soundfont, render_score
 from .templates import Templates
 import msanii.transcribe  # it adds a task
 from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
-from .walk import SEED, STEPS, Parameter
+from .render import LOOP_END
+from .walk import SEED, STEPS, Parameter, Switch
 
 # %% ../nbs/74_app.ipynb #8f4bccd5
 def _names(out, marks):
@@ -164,8 +165,9 @@ def composed(
     band: bool = False,      # arrange it for a band, with bass and drums
     score: str = None,       # a MIDI file to begin with
     keep: str = None,        # roles of it that stay: melody, bridge, piano
-    bars: str = None,        # bars of it that are made anew, such as 9-16
+    bars: str = None,        # bars of it that are made anew, such as 9-16; without a score: how many bars
     strength: float = None,  # how far from it, 0 to 1
+    loop: bool = False,      # a loop: its first bar follows its last one
     variation: float = None, # how much sections differ that come again, 0 to 1 (default: a little)
     seed: int = 0,           # the same seed makes the same piece
     steps: int = None,       # network passes of each walk
@@ -193,6 +195,7 @@ def composed(
         keep=keep,
         bars=bars,
         strength=strength,
+        loop=loop,
         steps=steps,
     )
     if variation is not None: given["variation"] = variation
@@ -204,10 +207,10 @@ def composed(
         piece = m.compose(seed=s, **given)
         with replacing(Path(mids[i])) as temporary: piece.write(str(temporary))
         made["files"].append(dict(file=mids[i], seconds=round(piece.get_end_time(), 3), seed=s))
-        words = " ".join(text.text for text in piece.text_events[:8])
+        words = " ".join(text.text for text in piece.text_events[:8] if text.text != LOOP_END)
         tqdm.write(f"{mids[i]}: {piece.get_end_time():.1f} s, {words} ..., seed {s}")
         if audio:
-            waveform = m.render(piece, seed=s).cpu()
+            waveform = m.render(piece, seed=s, loop=loop).cpu()
             save_audio(sounds[i], waveform)
             made["files"].append(
                 dict(file=sounds[i], seconds=round(waveform.shape[-1] / SAMPLE_RATE, 3), seed=s)
@@ -248,6 +251,7 @@ def transcribed(
 def _annotated(parameter):
     "What fastcore's parser has to know of a setting."
     if isinstance(parameter, Spans): return Param(parameter.help, str, nargs="+")
+    if isinstance(parameter, Switch): return Param(parameter.help, bool)
     if isinstance(parameter, (ScoreFile, Text)): return Param(parameter.help, str)
     if parameter.choices: return Param(parameter.help, str, choices=tuple(parameter.choices))
     return Param(parameter.help, int if parameter.whole else float)

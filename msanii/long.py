@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOUD', 'LOOK', 'AT_ONCE', 'rms', 'familiar_gain', 'ceiling_of', 'limiting', 'limited', 'limited_part', 'with_level',
            'encode_long', 'edge_weight', 'splice', 'kept_frames', 'gaps', 'carry_phase', 'rebuild', 'synthesise',
-           'decode_long']
+           'decode_long', 'loop_places', 'loop_phases', 'loop_waveform', 'decode_loop']
 
 # %% ../nbs/41_long.ipynb #6b8d86e2
 import math
@@ -184,3 +184,58 @@ def decode_long(m, x, n, seed=0, frames=AT_ONCE):
     if x.shape[-1] <= frames: return m.decode(x, n, [seed])[0]
     unknown = torch.zeros(n, dtype=torch.bool, device=x.device)
     return synthesise(m, x, x.new_zeros(x.shape[1], n), unknown, seed, frames)
+
+# %% ../nbs/41_long.ipynb #1e5879de
+def loop_places(n, frames):
+    "The sample at the middle of each frame of a loop of n samples, int (frames,)."
+    return (torch.arange(frames, dtype=torch.double) * n / frames).round().long()
+
+def loop_phases(S, n, start, n_fft=2048):
+    """Phases (t, k), in 65,536ths of a turn, of the frames of a loop of n samples, led by the peaks of S (t,
+    k) from the phases `start` (k,) round to where they began."""
+    t, hop = len(S), n / len(S)
+    steps, nearest, ahead = peaks(S, n_fft, hop)
+    phases = [turn_on(start, -steps[0], steps[0], nearest[0], ahead[0])]
+    for j in range(1, t + 1):  # frame t is frame 0
+        phases.append(turn_on(phases[-1], steps[j - 1], steps[j % t], nearest[j % t], ahead[j % t]))
+    missed = (phases.pop() - phases[0] + TURN // 2) % TURN - TURN // 2
+    j = torch.arange(t, device=S.device)[:, None]
+    off = loop_places(n, t).to(S.device)[:, None] - j * hop  # samples
+    return torch.stack(phases) - missed[nearest] * j / t + steps * off / hop
+
+@torch.no_grad()
+def loop_waveform(S, n, iterations=32, momentum=0.99, generator=None, n_fft=2048):
+    """A loop (c, n) of magnitudes close to S (c, k, t), whose frames lie evenly around it: fast Griffin-Lim
+    as in `griffin_lim`."""
+    (c, k, t), window = S.shape, torch.hann_window(n_fft, device=S.device)
+    start = TURN // 2 * torch.randint(2, (k,), generator=generator).to(S.device)
+    loudest = S.amax((1, 2), keepdim=True).clamp(min=1e-30)
+    S, pull = (S / loudest).mT.contiguous(), momentum / (1 + momentum)
+    frame = torch.arange(-(n_fft // 2), n_fft // 2, device=S.device)
+    places = loop_places(n, t).to(S.device)[:, None] + frame
+    blocks = [slice(i, i + 512) for i in range(0, t, 512)]
+    around = [(places[b] % n).flatten() for b in blocks]
+    def laid(spec):
+        x, frames = S.new_zeros(c, n), (torch.fft.irfft(spec[:, b], n=n_fft) * window for b in blocks)
+        for at, part in zip(around, frames): x.index_add_(1, at, part.flatten(1))
+        return x / weight
+    weight = S.new_zeros(n)
+    for at in around: weight.index_add_(0, at, window.square().repeat(len(at) // n_fft))
+    weight.clamp_(min=1e-12)
+    phase = loop_phases(S.mean(0), n, start, n_fft) * (2 * math.pi / TURN)
+    x, previous = laid(torch.polar(S, phase.expand_as(S).contiguous())), S.new_zeros(c, t, k) + 0j
+    for _ in range(iterations):
+        rebuilt = torch.cat(
+            [torch.fft.rfft(x[:, at].unflatten(1, (-1, n_fft)) * window) for at in around], 1
+        )
+        turned, previous = rebuilt - pull * previous, rebuilt
+        x = laid(turned / turned.abs().clamp(min=1e-15) * S)
+    return x * loudest[..., 0]
+
+def decode_loop(m, x, n, seed=0, margin=32):
+    "Scaled mel x (1, c, f, t) of a loop -> waveform (c, n) that goes round. margin: frames round the joint."
+    t = x.shape[-1]
+    around = torch.arange(-margin, t + margin, device=x.device) % t
+    S = m.magnitude(x[..., around])[0][..., margin:-margin]
+    generator = torch.Generator().manual_seed(seed)
+    return loop_waveform(S, n, m.settings.iterations, generator=generator, n_fft=m.mel.n_fft)

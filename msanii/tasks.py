@@ -21,11 +21,11 @@ from .inpainting import METHOD
 from .interpolation import RATIO
 from .outpainting import SECONDS as MORE_SECONDS, SIDE
 from .pipeline import Msanii
-from .sampling import SECONDS
+from .sampling import BARS, SECONDS, TEMPO
 from .score import KEYS, LOWEST, load_score
 from .style_transfer import STRENGTH
 from .render import PASSES, TEXTURE
-from .walk import GUIDANCE, SECOND, SEED, STEPS, Parameter, memory
+from .walk import GUIDANCE, LOOP, SECOND, SEED, STEPS, Parameter, memory
 
 # %% ../nbs/49_tasks.ipynb #d6302674
 def load_sound(file):
@@ -156,7 +156,7 @@ TASKS = {
         "Synthesise music from noise.",
         one_sample,
         (),
-        (SECONDS, *WALK),
+        (SECONDS, BARS, TEMPO, LOOP, *WALK),
         "from noise",
         examples=(
             "msanii sample --seconds 60 --seed 7 --out piece.flac",
@@ -164,13 +164,14 @@ TASKS = {
                 "msanii sample --batch 3                                  # sample-0.wav, sample-1.wav,"
                 " sample-2.wav"
             ),
+            "msanii sample --loop --bars 8 --tempo 120 --out loop.wav",
         ),
     ),
     "render": Task(
         "Play scores: MIDI files to sound.",
         Msanii.render,
         (Input("scores", "score", "MIDI files, one or more", many=True),),
-        (SEED, PASSES, GUIDANCE, TEXTURE),
+        (SEED, PASSES, GUIDANCE, TEXTURE, LOOP),
         "{} played",
         ("score",),
         (

@@ -2,11 +2,11 @@
 there is time, and compares what GPU and CPU make of one score.
 
     python benchmarks/gpu.py [--minutes 25] [--data POP909.zip] [--songs 800] [--render 90] [--out runs/gpu]
-                             [--only steps|train] [--networks unet,vocoder,transcriber,composer,planner] [--dry]
+                             [--only steps|train] [--networks unet,vocoder,composer] [--corpora FOLDER] [--dry]
 
 First songs are rendered into three corpora (piano, band, studies), one after the other, by all processors,
-`--render` seconds each; or a folder of ready ones is named by --corpora. Then every network trains in a process
-of its own, all at once, until the minutes are over; the learning rate falls by the clock, and of all
+`--render` seconds each; or a folder of ready ones is named by --corpora. Then every network trains in a
+process of its own, all at once, until the minutes are over; the learning rate falls by the clock, and of all
 validations the best state is kept. If one of them fails in its first minute, all stop: the time is better
 spent on a second try. Without a GPU, or with --dry, all is small, to see that it works. Prints tables
 (markdown); the model lies in OUT/model, its weights in 16 bits."""
@@ -97,7 +97,8 @@ class Clocked(training.Run):
 
 
 GPU = dict(
-    unet=dict(batch=32, frames=512, lr=1e-3, decay=0.7, warmup=300, ema=0.999, ema_start=500, precision="bf16"),
+    unet=dict(batch=32, frames=512, lr=1e-3, decay=0.7, warmup=300, ema=0.999, ema_start=500,
+              precision="bf16"),
     composer=dict(batch=64, precision="bf16"), planner=dict(batch=32, precision="bf16"),
     transcriber=dict(batch=24, precision="bf16"), vocoder=dict(batch=32, mix=[3, 4, 3], precision="no"))
 
@@ -189,8 +190,8 @@ def matrix_rate(dtype, size):
 def steps_of(args, network, precision):
     "(seconds of a step, FLOP of it, GB of memory at most), the loader left out: the same batch each time."
     times, steps = [], 3 if args.dry else 13
-    recipe = replace(recipe_of(args, network), steps=steps, precision=precision, validate_every=10**6, warmup=1,
-                     log_every=1)
+    recipe = replace(recipe_of(args, network), steps=steps, precision=precision, validate_every=10**6,
+                     warmup=1, log_every=1)
     def repeated(run, data, num_workers=0):
         batch = default_collate([{**data[i], "index": i} for i in range(recipe.batch)])
         batch = training._to(batch, run.accelerator.device)
@@ -200,7 +201,7 @@ def steps_of(args, network, precision):
         for _ in range(steps): yield [batch]
     def clock(step, history): sync(); times.append(time.perf_counter())
     if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
-    with patch.object(training.Run, "batches", repeated), patch.object(training.Run, "validate", lambda r: 0.0):
+    with patch.multiple(training.Run, batches=repeated, validate=lambda run: 0.0):
         learn(args, network, recipe, callback=clock)
     gaps = sorted(b - a for a, b in zip(times[len(times) // 4 :], times[len(times) // 4 + 1 :]))
     memory = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
@@ -221,7 +222,8 @@ def steps(args):
         try:
             found = {name: steps_of(args, network, name) for name in kinds}
             recipe, (_, flop, memory) = recipe_of(args, network), found[list(kinds)[-1]]
-            shares = (f"{1e3 * s:.1f}; {flop / s / 1e12 / peak[name]:.3f}" for name, (s, _, _) in found.items())
+            shares = (f"{1e3 * s:.1f}; {flop / s / 1e12 / peak[name]:.3f}"
+                      for name, (s, _, _) in found.items())
             row(network, f"{recipe.batch} x {recipe.frames}", f"{flop / 1e12:.3f}", *shares, f"{memory:.1f}")
         except Exception as error:  # the others are still worth measuring
             traceback.print_exc()
@@ -250,8 +252,8 @@ def compare(args):
     print(f"\n{about('GPU beside CPU')}\n")
     first, second = mels
     print(f"One pass of the U-Net, relative distance: {((first - second).norm() / first.norm()).item():.2e}")
-    print(f"{short} s of a score rendered in 5 passes: signal {10 * (a.square().mean() / noise).log10().item():.1f}"
-          " dB above the difference\n")
+    above = 10 * (a.square().mean() / noise).log10().item()
+    print(f"{short} s of a score rendered in 5 passes: signal {above:.1f} dB above the difference\n")
     head("network", "seconds for a sample of", "passes", "seconds", "GB at most")
     unet = UNet(width=32, levels=2) if args.dry else UNet()
     paper = Msanii(unet, Vocoder(), settings=Settings(iterations=100)).to(DEVICE)
@@ -297,7 +299,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", default=os.environ.get("POP909", "composed"))
     parser.add_argument("--songs", type=int, default=800)
     parser.add_argument("--render", type=float, default=60, help="seconds for each corpus")
-    parser.add_argument("--corpora", type=Path, help="folder that holds corpus-piano, corpus-band, corpus-study")
+    parser.add_argument("--corpora", type=Path, help="folder with corpus-piano, corpus-band, corpus-study")
     parser.add_argument("--every", type=int, default=250, help="steps between validations")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"))
     parser.add_argument("--only", choices=("steps", "train", "compare"))

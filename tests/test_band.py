@@ -121,7 +121,7 @@ def test_templates_on_disk(tmp_path, templates):
 
 
 def test_templates_stay_on_the_processor(templates):
-    "A model that moves to a GPU leaves them behind, since scores are added up by NumPy; a copy may be halved."
+    "A model that moves to a GPU leaves them behind, since scores are added up by NumPy."
     table = np.array([[0, 1, 60, 100, 2, 0, 0.0]])
     moved = Templates(len(templates.player), len(templates.fine)).to("meta")
     assert {t.device.type for t in moved.state_dict().values()} == {"cpu"}

@@ -24,5 +24,6 @@ def test_dry_run(tmp_path):
     for network in ("unet", "vocoder", "transcriber", "composer", "planner"):
         assert f"\n{network}: " in "\n" + done.stdout and f"| {network} |" in done.stdout
         assert (tmp_path / "model" / f"{network}.history.json").stat().st_size
-    assert {"unet", "vocoder", "transcriber", "composer", "planner", "mel"} <= set(read_config(tmp_path / "model"))
+    made = set(read_config(tmp_path / "model"))
+    assert {"unet", "vocoder", "transcriber", "composer", "planner", "mel"} <= made
     assert "| shipped recipe | 4 | 2 |" in done.stdout and "dB above the difference" in done.stdout

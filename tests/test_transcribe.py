@@ -113,7 +113,8 @@ def test_silence_mono_and_odd_lengths(model, eager):
 
 def test_a_model_without_ears(model):
     deaf = Msanii(model.unet, model.vocoder, model.mel, model.settings)
-    with pytest.raises(InputError, match="this model has no transcriber"): deaf.transcribe(torch.zeros(2, 44_100))
+    with pytest.raises(InputError, match="this model has no transcriber"):
+        deaf.transcribe(torch.zeros(2, 44_100))
 
 
 def test_command(eager, tmp_path, monkeypatch, capsys):
@@ -121,7 +122,8 @@ def test_command(eager, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     eager.save_pretrained("model")
     save_audio("long.wav", 0.1 * torch.randn(1, 8_000 * 1200), 8_000)
-    assert main(["transcribe", "long.wav", "--threshold", "0.9", "--out", "long.mid", "--weights", "model"]) == 0
+    how = ["--threshold", "0.9", "--out", "long.mid", "--weights", "model"]
+    assert main(["transcribe", "long.wav", *how]) == 0
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     save_audio("a.flac", 0.1 * torch.randn(2, 44_100 * 5))
     capsys.readouterr()

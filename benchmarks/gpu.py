@@ -286,7 +286,7 @@ def main(args):
     if not args.corpora and not render_all(args): return 1
     if args.only != "train": steps(args)
     if args.only == "steps": return 0
-    well = train(args, end)
+    well = train(args, max(end, time.time() + 20))  # however long the rest took, there is something to see
     if well and {"unet", "vocoder"} <= set(args.networks): compare(args)
     return 0 if well else 1
 

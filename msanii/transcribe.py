@@ -128,11 +128,11 @@ def _add_track(file, events):
     file.tracks.append(track)
 
 # %% ../nbs/51_transcribe.ipynb #715a4386
-THRESHOLD = Parameter("threshold", "how sure a note must be: higher misses more, lower invents more", 0.4,
+THRESHOLD = Parameter("threshold", "how sure a note must be: higher misses more, lower invents more", 0.3,
                       low=0.02, high=0.98)
 
 @patch
-def transcribe(self: Msanii, waveform, threshold=0.4, progress=False, callback=None):
+def transcribe(self: Msanii, waveform, threshold=0.3, progress=False, callback=None):
     """The score of a recording (c, n) at 44.1 kHz: a `PrettyMIDI` with tracks MELODY, PIANO and DRUMS as far
     as there are any, tempo, bars, key and chords (as text events).
 

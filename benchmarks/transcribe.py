@@ -94,7 +94,9 @@ def posteriors(path, waveform):
 def notes_of(one, two, threshold=0.5, frame=0.3, shortest=11, patience=11):
     "Notes (N, 4): an onset above its threshold, and frames above theirs but for short gaps."
     onset, note = (one, two)
-    rate, rows = 22_050 / HOP, []
+    inner, rows = FRAMES - OVERLAP, []
+    step = WINDOW - OVERLAP * HOP  # not a whole number of frames: windows overlap by a part of one
+    seconds = lambda t: (t // inner * step + t % inner * HOP) / 22_050
     before, after = np.pad(onset, ((1, 0), (0, 0)))[:-1], np.pad(onset, ((0, 1), (0, 0)))[1:]
     for t, k in zip(*np.nonzero((onset > threshold) & (onset >= before) & (onset > after))):
         end, low = t + 1, 0
@@ -103,7 +105,7 @@ def notes_of(one, two, threshold=0.5, frame=0.3, shortest=11, patience=11):
             end += 1
         end -= low
         if end - t > shortest:
-            rows.append((t / rate, end / rate, k + 21, round(127 * float(note[t:end, k].mean()))))
+            rows.append((seconds(t), seconds(end), k + 21, round(127 * float(note[t:end, k].mean()))))
     return np.array(rows).reshape(-1, 4)
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .audio import InputError, check_waveform
 from .inpainting import Filling
-from .long import encode_long, familiar_gain, kept_frames, synthesise
+from .long import LOOK, encode_long, familiar_gain, kept_frames, limited_part, synthesise
 from .pipeline import Msanii
 from .sampling import VIA
 from .seams import join, meet, steady
@@ -174,8 +174,8 @@ def stream(
     model's device.
 
     Each chunk is ready as soon as it is made; together they are round(seconds * 44100) samples exactly. Later
-    windows are held to the first as in `outpaint`. InputError, at the call itself, for arguments that cannot
-    be."""
+    windows are held to the first as in `outpaint`, and limited where they are louder. InputError, at the call
+    itself, for arguments that cannot be."""
     if seconds is not None:
         seconds = Parameter(
             "seconds", "", low=1 / self.mel.sample_rate, unit="seconds above 0, or None for no end,"
@@ -207,7 +207,8 @@ def _chunks(filling, seed, n, fade=2205):
         sound = synthesise(m, x, F.pad(sound, (0, end - sound.shape[-1])), held, seed, frames, fade)
         if original is None: original, loud = x, max(1, sound.abs().max().item())
         x, sound = x[..., :last], sound[:, : (last - 1) * hop]
-        piece = sound[:, done - first * hop : -fade]
-        yield (piece / loud).clamp(-1, 1)[:, : n - done]
+        # the last samples are still to be crossfaded, and the limiter looks ahead
+        piece = limited_part(sound / loud, done - first * hop, sound.shape[-1] - fade - LOOK)
+        yield piece[:, : n - done]
         done += piece.shape[-1]
         x, sound, first = x[..., step:], sound[:, step * hop :], first + step

@@ -69,7 +69,7 @@ class Transcriber(nn.Module):
         return self.output(self.norm(h)).transpose(1, 2)
 
 # %% ../nbs/15_transcriber.ipynb #d3e9a93e
-def notes_loss(logits, wanted, weights=(1.0, 0.05, 2.0, 0.5)):
+def notes_loss(logits, wanted, weights=(1.0, 0.15, 2.0, 0.5)):
     """How far logits (b, 272, t) are from `targets` (b, 272, t), a scalar: cross-entropy of keys struck, keys
     sounding and drums, nats a frame, and the squared error of loudness per note; weights in the order of
     `PLACES`."""

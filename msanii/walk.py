@@ -11,15 +11,15 @@ __all__ = ['SEED', 'STEPS', 'SAMPLER', 'GUIDANCE', 'WINDOW', 'LOOP', 'RING', 'SE
 import contextlib
 import math
 import operator
-from dataclasses import dataclass
 from numbers import Real
+from dataclasses import dataclass
 
 import psutil
 import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .audio import SAMPLE_RATE, InputError
+from .audio import SAMPLE_RATE, InputError, check_number
 from .condition import Guided
 from .pipeline import Msanii
 from .samplers import SAMPLERS, Around, Clipped, Denoiser, noise
@@ -58,22 +58,20 @@ class Parameter:
         if self.choices: return _either(self.choices)
         kind = self.unit or ("a whole number" if self.whole else "a number")
         if math.isinf(self.high):
-            return kind if math.isinf(self.low) else f"{kind}, {_number(self.low)} or more"
+            tiny = math.isinf(self.low) or 0 < self.low < 1e-4
+            return kind if tiny else f"{kind}, {_number(self.low)} or more"
         return f"{kind} from {_number(self.low)} to {_number(self.high)}"
 
     def check(self, value, name=None):
         """The value as a float, int or choice. InputError that names it (by `name`, if given) and says what
         to give."""
-        refused = InputError(f"{name or self.name} is {value!r}: give {self.words}")
         if self.choices:
-            if value in self.choices: return value
-            raise refused
-        value = _scalar(value)
-        if isinstance(value, bool) or not isinstance(value, Real): raise refused
-        try: number = operator.index(value) if self.whole else float(value)
-        except (TypeError, ValueError, OverflowError): raise refused from None
-        if not self.low <= number <= self.high or number in (math.inf, -math.inf): raise refused
-        return number
+            given = _scalar(value)
+            for choice in self.choices:
+                if isinstance(given, (str, Real)) and given == choice: return choice
+            raise InputError(f"{name or self.name} is {value!r}: give {self.words}")
+        return check_number(value, name or self.name, self.words, self.low, self.high, self.whole)
+
 @dataclass(frozen=True)
 class Switch(Parameter):
     "A setting that is on or off."
@@ -160,7 +158,7 @@ class Windowed(Around):
             x0[..., s] += weight.to(x.device) * self.inner.at(s)(x[..., s], t)
         return x0
 
-# %% ../nbs/40_walk.ipynb #7a84fae8
+# %% ../nbs/40_walk.ipynb #8ca772f6
 class Ring(Around):
     """A denoiser of loops: for x (b, c, f, t) its `inner` one hears `margin` frames more on either side,
     which are those of the other end."""
@@ -210,7 +208,7 @@ def check_length(m, seconds, name="seconds"):
     most = memory(m.device) / SECOND
     if seconds > most:
         raise InputError(
-            f"{name} is {seconds:.0f}: the memory of this machine holds a piece of {most:.0f} s; give less, "
+            f"{name} is {seconds:.10g}: the memory of this machine holds a piece of {most:.0f} s; give less, "
             "in parts, or take `stream`"
         )
     return seconds

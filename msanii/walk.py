@@ -158,7 +158,7 @@ class Windowed(Around):
             x0[..., s] += weight.to(x.device) * self.inner.at(s)(x[..., s], t)
         return x0
 
-# %% ../nbs/40_walk.ipynb #7a84fae8
+# %% ../nbs/40_walk.ipynb #8ca772f6
 class Ring(Around):
     """A denoiser of loops: for x (b, c, f, t) its `inner` one hears `margin` frames more on either side,
     which are those of the other end."""

@@ -240,7 +240,7 @@ def fillings(m, s, true, start, a, b, args):
             "its mel, through the vocoder (ceiling)": lambda: through_the_mel(m, true, keep, a, b, s.number),
             "silence": lambda: paste(torch.zeros_like(true)),
             "the bars before, repeated": lambda: paste(repeated(s, true, start, a, b)),
-            "RePaint": lambda: fill("repaint", **repaint),
+            "RePaint": lambda: fill("repaint", through="sound", **repaint),
             "context network": lambda: fill("context", steps=args.steps, through="sound"),
             "context network and composed score": lambda: fill("context", steps=args.steps, through="score"),
             "context network and true score": lambda: fill("context", score=score, steps=args.steps)}

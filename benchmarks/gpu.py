@@ -2,7 +2,7 @@
 there is time, and compares what GPU and CPU make of one score.
 
     python benchmarks/gpu.py [--minutes 25] [--data POP909.zip] [--songs 800] [--render 90] [--out runs/gpu]
-                             [--only steps|train] [--networks unet,vocoder,composer] [--corpora FOLDER] [--dry]
+                             [--only steps|train] [--networks unet,vocoder] [--corpora FOLDER] [--dry]
 
 First songs are rendered into three corpora (piano, band, studies), one after the other, by all processors,
 `--render` seconds each; or a folder of ready ones is named by --corpora. Then every network trains in a

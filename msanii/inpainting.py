@@ -119,14 +119,14 @@ THROUGH = Parameter(
 )
 
 @patch
-def way(self: Msanii, through=None, score=None):
+def way(self: Msanii, through=None, score=None, method=None):
     "How holes are filled: through the score, if nobody says and the model can, and no score is given."
     ears = {"transcriber", "composer", "planner"} <= set(self.parts) and "score" in self.condition
     through = None if through is None else THROUGH.check(through)
     if through == "score" and (score is not None or not ears):
         raise InputError("through is 'score', and " + ("a score is given: leave one of them out" if ears else
                          "this model cannot hear, compose and play: choose 'sound'"))
-    return through or ("score" if ears and score is None else "sound")
+    return through or ("score" if ears and score is None and method != "repaint" else "sound")
 
 METHOD = Parameter(
     "method",
@@ -255,7 +255,7 @@ def inpaint(
     that are replaced. Returns the same shape, on the model's device. InputError for arguments that cannot be,
     such as a span that leaves the waveform."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
-    walk, through = Walk(self, steps, sampler, guidance, window, progress, callback), self.way(through, score)
+    walk, through = Walk(self, steps, sampler, guidance, window, progress, callback), self.way(through, score, method)
     filling, n = Filling(walk, method, score, jump, resamplings, context, fade), waveform.shape[-1]
     seconds, spans, fade = spans, check_spans(spans, n, rate), round(filling.fade * rate)
     places = regions(spans, n, round(filling.context * rate), walk.frames * hop, hop)

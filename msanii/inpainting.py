@@ -126,7 +126,8 @@ def way(self: Msanii, through=None, score=None, method=None):
     if through == "score" and (score is not None or not ears):
         raise InputError("through is 'score', and " + ("a score is given: leave one of them out" if ears else
                          "this model cannot hear, compose and play: choose 'sound'"))
-    return through or ("score" if ears and score is None and method != "repaint" else "sound")
+    usual = "score" if ears and score is None and method != "repaint" else "sound"
+    return through or usual
 
 METHOD = Parameter(
     "method",
@@ -255,7 +256,8 @@ def inpaint(
     that are replaced. Returns the same shape, on the model's device. InputError for arguments that cannot be,
     such as a span that leaves the waveform."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
-    walk, through = Walk(self, steps, sampler, guidance, window, progress, callback), self.way(through, score, method)
+    walk = Walk(self, steps, sampler, guidance, window, progress, callback)
+    through = self.way(through, score, method)
     filling, n = Filling(walk, method, score, jump, resamplings, context, fade), waveform.shape[-1]
     seconds, spans, fade = spans, check_spans(spans, n, rate), round(filling.fade * rate)
     places = regions(spans, n, round(filling.context * rate), walk.frames * hop, hop)

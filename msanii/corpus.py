@@ -65,7 +65,8 @@ def instruments_of(programs):
 def random_excerpt(score, seconds, seed):
     "No more than `seconds` of a score, from one of its notes on: its `excerpt`, the note drawn from `seed`."
     starts = sorted(note.start for instrument in score.instruments for note in instrument.notes)
-    early = [start for start in starts if start <= max(sound_end(score) - seconds, starts[0])]
+    last = max(sound_end(score) - seconds, starts[0])
+    early = [start for start in starts if start <= last]
     return excerpt(score, early[np.random.default_rng(seed).integers(len(early))], seconds)
 
 # %% ../nbs/22_corpus.ipynb #a2c5377b

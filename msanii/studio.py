@@ -502,6 +502,9 @@ def live_player():
     return LivePlayer
 
 # %% ../nbs/73_studio.ipynb #eed33c9b
+def _wide(px):
+    return dict(layout=W.Layout(width=f"{px}px", max_width="100%"), style={"description_width": "70px"})
+
 LIVE_CHORDS = ("C", "Dm", "Em", "F", "G", "Am", "Bb", "E7")
 LIVE_START = "C G Am F"
 
@@ -660,9 +663,6 @@ class Studio(W.VBox):
 
 # %% ../nbs/73_studio.ipynb #424d8341
 from fastcore.basics import patch
-
-def _wide(px):
-    return dict(layout=W.Layout(width=f"{px}px", max_width="100%"), style={"description_width": "70px"})
 
 def knob(parameter, m):
     """The widget of a setting; None for one that has none here: spans are marked on the waveform, a score is

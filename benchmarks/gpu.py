@@ -1,7 +1,7 @@
 """What a GPU is good for: it measures the training steps of all shipped recipes, trains them for as long as
 there is time, and compares what GPU and CPU make of one score.
 
-    python benchmarks/gpu.py [--minutes 25] [--data POP909.zip] [--songs 800] [--render 90] [--out runs/gpu]
+    python benchmarks/gpu.py [--minutes 25] [--data POP909.zip] [--songs 800] [--render 60] [--out runs/gpu]
                              [--only steps|train] [--networks unet,vocoder] [--corpora FOLDER] [--dry]
 
 First songs are rendered into three corpora (piano, band, studies), one after the other, by all processors,
@@ -12,7 +12,6 @@ spent on a second try. Without a GPU, or with --dry, all is small, to see that i
 (markdown); the model lies in OUT/model, its weights in 16 bits."""
 import functools
 import json
-import math
 import os
 import random
 import signal
@@ -22,9 +21,9 @@ import time
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,7 +35,7 @@ from msanii import Msanii, UNet, Vocoder
 from msanii.composing import RECIPES, read_tunes, train_floor
 from msanii.corpus import corpus_about, corpus_split, render_corpus
 from msanii.hearing import train_transcriber
-from msanii.pipeline import Settings, load_part, save_part
+from msanii.pipeline import Settings, save_part
 from msanii.pop909 import Composed, open_songs, song_by_rules
 from msanii.templates import Templates
 
@@ -127,7 +126,7 @@ def learn(args, network, recipe, workers=0, **kwargs):
 
 @functools.cache
 def _tunes(data, n):
-    songs = Composed(909, 20.0) if data == "composed" else open_songs(data)
+    songs = songs_of(SimpleNamespace(data=data))
     of = lambda part: read_tunes(songs, list(songs.split(part))[:n], progress=False)
     return of("train"), of("validation")
 

@@ -6,7 +6,7 @@
 Each song is played as it is (piano), by other programs (drawn from the song's number), for a band, and as the
 network renders it. A note is found if one of the same pitch begins within 50 ms; with offset: and ends within
 50 ms or a fifth of its length. Velocity: mean distance of found notes. Beats: F within 70 ms of the
-annotations of POP909. Silence and another song are the floors.
+annotations of POP909. Another song's notes are the floor.
 
 --other: basic-pitch (Bittner et al. 2022) as an independent ear: the file nmp.onnx of its wheel (`pip
 download basic-pitch --no-deps`, then basic_pitch/saved_models/icassp_2022/nmp.onnx); it needs onnxruntime.

@@ -18,20 +18,21 @@ from .transcribe import as_midi, find_beats, with_harmony
 from .transcriber import PLACES, find_notes
 
 # %% ../nbs/52_through.ipynb #c19f6d20
-def best_lag(struck, a, b, near=12.0, least=6.0):
+def best_lag(struck, a, b, near=12.0, least=6.0, missing=None):
     """The lag (frames) at which a song repeats itself best around the hole from frame a to b, and how well, 0
     to 1: (lag, likeness), or (None, 0) if there is nothing to compare.
 
     struck (88, t): keys struck, from 0 to 1; near: seconds on either side that are compared, at least `least`
-    of them in all."""
+    of them in all; missing, bool (t,): frames of which nothing is known, those of the hole if None."""
     s = np.maximum(struck, np.maximum(np.roll(struck, 1, 1), np.roll(struck, -1, 1)))
     n, best, found = s.shape[1], 0.0, None
     frames = np.arange(max(0, a - round(near * RATE)), min(n, b + round(near * RATE)))
-    frames = frames[(frames < a) | (frames >= b)]
-    for lag in [*range(a - n + b - a, a - b + 1), *range(b - a, b)]:
-        if not (0 <= a - lag and b - lag <= n): continue  # the hole's own source
+    if missing is None: missing = (np.arange(n) >= a) & (np.arange(n) < b)
+    frames = frames[~missing[frames]]
+    for lag in [*range(b - n, a - b + 1), *range(b - a, a + 1)]:
+        if missing[a - lag : b - lag].any(): continue  # nothing to copy
         source = frames - lag
-        heard = (source >= 0) & (source < n) & ((source < a) | (source >= b))
+        heard = (source >= 0) & (source < n) & ~missing[source.clip(0, n - 1)]
         if heard.sum() < least * RATE: continue
         x, y = s[:, frames[heard]], s[:, source[heard]]
         like = (x * y).sum() / max(np.sqrt((x * x).sum() * (y * y).sum()), 1e-9)
@@ -41,9 +42,10 @@ def best_lag(struck, a, b, near=12.0, least=6.0):
 def echoed(table, struck, spans):
     """Notes (N, 5) of a recording, and in its spans (s) those that stand where the song is most like what is
     around them; and how like it is, at the least alike."""
-    out, likes = [table], []
+    out, likes, missing = [table], [], np.zeros(struck.shape[1], bool)
+    for a, b in spans: missing[round(a * RATE) : round(b * RATE)] = True
     for a, b in spans:
-        lag, like = best_lag(struck, round(a * RATE), round(b * RATE))
+        lag, like = best_lag(struck, round(a * RATE), round(b * RATE), missing=missing)
         likes.append(like)
         if lag is None: continue
         new = table.copy()

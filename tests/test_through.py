@@ -29,6 +29,15 @@ def test_lag(period, a, b):
     assert 0 <= a - lag and b - lag <= 1700 and abs(lag) >= b - a
 
 
+def test_two_holes():
+    "Nothing is copied from one hole into the other."
+    struck, missing = song(200, 1700), np.zeros(1700, bool)
+    for a in (500, 700): missing[a : a + 100] = True
+    struck[:, missing] = 0
+    lag, _ = best_lag(struck, 700, 800, missing=missing)
+    assert lag % 200 == 0 and lag != 200 and best_lag(struck, 500, 600, missing=missing)[0] != -200
+
+
 def test_no_lag():
     "Noise is like nothing, and a hole as long as half the song has no room for its source."
     noise = (np.random.default_rng(0).random((KEYS, 1700)) < 0.01).astype(np.float32)

@@ -34,6 +34,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from msanii.speed import asleep
+
 from about import about, arguments, head, row
 
 LONG = 600              # from so many seconds on only `LONG_TASKS`
@@ -192,8 +194,7 @@ def _bar():
 
 def asked(**what):
     "`measure`, in a process of its own."
-    env = {**os.environ, "OMP_NUM_THREADS": str(what["threads"])}
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(env): env |= WAITING["sleep"]
+    env = asleep({**os.environ, "OMP_NUM_THREADS": str(what["threads"])})
     words = [sys.executable, __file__, "--measure", json.dumps(what)]
     return json.loads(subprocess.check_output(words, env=env, text=True).splitlines()[-1])
 

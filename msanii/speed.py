@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'to_onnx', 'example_of', 'open_session', 'ask', 'OnnxUNet', 'OnnxVocoder', 'fingerprint_of', 'kept',
-           'has_onnx', 'checked_session', 'by_onnx']
+           'has_onnx', 'checked_session', 'by_onnx', 'asleep']
 
 # %% ../nbs/54_speed.ipynb #92a5b835
 import copy
@@ -233,3 +233,9 @@ def _about(m):
         vocoder=dict(outputs=out(m.mel.n_fft // 2 + 1), gives="magnitude of the STFT"),
         settings=asdict(m.settings),
     )
+
+# %% ../nbs/54_speed.ipynb #4fb8dd18
+def asleep(env):
+    "An environment in which threads sleep while they wait, unless it says already how they wait."
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(env): return dict(env)
+    return dict(env, OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")

@@ -183,7 +183,7 @@ def check_length(m, seconds, name="seconds"):
     if seconds > most:
         raise InputError(
             f"{name} is {seconds:.0f}: the memory of this machine holds a piece of {most:.0f} s; give less, "
-            "in parts, or take `render_file` or `stream`"
+            "in parts, or take `stream` or, of a score, `render_file`"
         )
     return seconds
 

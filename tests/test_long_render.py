@@ -20,6 +20,11 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+def in_sections(monkeypatch, frames):
+    "Let whatever is longer than a section be walked in sections of so many frames."
+    for name in ("WHOLE", "SECTION"): monkeypatch.setattr(msanii.render, name, frames)
+
+
 @pytest.mark.parametrize("n, cut", [(40_000, 7), (131_072, 50), (200_001, 1), (200_001, 300), (400_000, 64)])
 def test_decoding_by_parts_is_decoding(model, n, cut):
     "To the bit, wherever the mel is cut, and with a remainder of less than a hop."
@@ -52,7 +57,7 @@ def mels(m, score, seed=1, steps=2, texture=0.0):
 @torch.no_grad()
 def test_sections_of_the_first_guess_are_the_whole(shipped, monkeypatch):
     whole = mels(shipped, song_by_rules(2, seconds=18), steps=0)
-    monkeypatch.setattr(msanii.render, "SECTION", 300)
+    in_sections(monkeypatch, 300)
     level, parts = mels(shipped, song_by_rules(2, seconds=18), steps=0)
     assert level == whole[0] and len(parts) > 3 and len(whole[1]) == 1
     torch.testing.assert_close(torch.cat(parts, -1), whole[1][0], rtol=0, atol=1e-5)
@@ -64,7 +69,7 @@ def test_sections_of_a_walk_meet(shipped, monkeypatch):
     score = song_by_rules(2, seconds=18)
     _, (whole,) = mels(shipped, score)
     _, (guess,) = mels(shipped, score, steps=0)
-    monkeypatch.setattr(msanii.render, "SECTION", 600)
+    in_sections(monkeypatch, 600)
     _, parts = mels(shipped, score)
     found, away = torch.cat(parts, -1), (guess - whole).abs().mean()
     assert len(parts) == 2 and found.shape == whole.shape and (found - whole).abs().mean() < away / 2
@@ -74,7 +79,7 @@ def test_sections_of_a_walk_meet(shipped, monkeypatch):
 
 def test_a_long_score_in_sections(model, monkeypatch):
     "Its length is exact, a seed gives its bits, and texture is drawn in each section."
-    monkeypatch.setattr(msanii.render, "SECTION", 128)
+    in_sections(monkeypatch, 128)
     score = song_by_rules(1, seconds=9)
     a, b = (model.render(score, seed=3, window=1, progress=False) for _ in range(2))
     assert a.shape == (2, round((score.get_end_time() + 1) * 44_100)) and torch.equal(a, b)
@@ -84,7 +89,7 @@ def test_a_long_score_in_sections(model, monkeypatch):
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
 @pytest.mark.parametrize("section", [128, 10**6])
 def test_a_file_is_the_rendering(model, tmp_path, monkeypatch, kind, section):
-    monkeypatch.setattr(msanii.render, "SECTION", section)
+    in_sections(monkeypatch, section)
     how = dict(seed=2, tail=0.5, window=1, progress=False)
     waveform = model.render(song_by_rules(1, seconds=5), **how)
     save_audio(tmp_path / f"a.{kind}", waveform)
@@ -124,7 +129,7 @@ from msanii import Msanii
 from msanii.long import decode_parts
 from msanii.score import song_by_rules
 torch.set_num_threads(1)
-msanii.render.SECTION = 512
+msanii.render.WHOLE = msanii.render.SECTION = 512
 msanii.render.decode_parts = functools.partial(decode_parts, frames=512)
 m = Msanii.from_pretrained(sys.argv[1], device="cpu")
 m.render_file(song_by_rules(1, seconds=float(sys.argv[2])), sys.argv[3], steps=1, window=3, progress=False)

@@ -764,7 +764,9 @@ def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
         voila = subprocess.Popen(
-            [sys.executable, "-m", "voila", page.name], cwd=top, env={**asleep(_at_home(top)), "JUPYTER_PATH": path}
+            [sys.executable, "-m", "voila", page.name],
+            cwd=top,
+            env={**asleep(_at_home(top)), "JUPYTER_PATH": path},
         )
         try: return voila.wait()
         except KeyboardInterrupt: return 0

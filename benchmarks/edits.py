@@ -241,8 +241,9 @@ def fillings(m, s, true, start, a, b, args):
             "silence": lambda: paste(torch.zeros_like(true)),
             "the bars before, repeated": lambda: paste(repeated(s, true, start, a, b)),
             "RePaint": lambda: fill("repaint", **repaint),
-            "context network": lambda: fill("context", steps=args.steps),
-            "context network and score": lambda: fill("context", score=score, steps=args.steps)}
+            "context network": lambda: fill("context", steps=args.steps, through="sound"),
+            "context network and composed score": lambda: fill("context", steps=args.steps, through="score"),
+            "context network and true score": lambda: fill("context", score=score, steps=args.steps)}
 
 
 def inpaint(number, seconds, args):

@@ -23,7 +23,8 @@ from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
 import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render, msanii.compose
-import msanii.sampling, msanii.style_transfer, msanii.walk, msanii.speed  # they give Msanii its methods
+import msanii.live, msanii.speed, msanii.transcribe, msanii.through
+import msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f
 _all_ = ["Msanii", "UNet", "Vocoder", "MelTransform"]

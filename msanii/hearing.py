@@ -21,10 +21,11 @@ from .transcriber import Transcriber, notes_loss, targets
 # %% ../nbs/34_hearing.ipynb #184c6c80
 def filtered(mel, gen):
     "A mel magnitude (f, t) through a random filter: a smooth curve of some dB, and at times less treble."
-    draw = lambda *n: torch.rand(*n, generator=gen)
-    points = 5 * draw(1) * torch.randn(6, generator=gen)
+    draw = lambda *n: torch.rand(*n, generator=gen).to(mel)
+    points = 5 * draw(1) * torch.randn(6, generator=gen).to(mel)
     curve = F.interpolate(points[None, None], len(mel), mode="linear", align_corners=True)[0, 0]
-    if draw(1) < 0.25: curve = curve - 80 * draw(1) * (torch.linspace(0, 1, len(mel)) - 0.5).clamp(min=0)
+    upper = (torch.linspace(0, 1, len(mel)) - 0.5).clamp(min=0).to(mel)
+    if draw(1) < 0.25: curve = curve - 80 * draw(1) * upper
     return mel * 10 ** ((curve + 20 * draw(1) - 14) / 20)[:, None]
 
 # %% ../nbs/34_hearing.ipynb #f7582dae
@@ -32,7 +33,7 @@ def detuned(mel, gen, sample_rate=44_100):
     "A mel magnitude (f, t) up to 40 cents higher or lower."
     factor = 2 ** ((80 * torch.rand(1, generator=gen).item() - 40) / 1200)
     step = hz_to_mel(sample_rate / 2) / (len(mel) + 1)  # from bin to bin, on the mel scale
-    at = torch.as_tensor(hz_to_mel(mel_to_hz(step * np.arange(1, len(mel) + 1)) / factor) / step - 1).float()
+    at = torch.as_tensor(hz_to_mel(mel_to_hz(step * np.arange(1, len(mel) + 1)) / factor) / step - 1).to(mel)
     low = at.floor().clamp(0, len(mel) - 2)
     share = (at - low).clamp(0, 1)[:, None]
     return (1 - share) * mel[low.long()] + share * mel[low.long() + 1]
@@ -42,6 +43,7 @@ def in_a_room(mel, gen, frames=48, hop=1024, sample_rate=44_100):
     "A mel magnitude (f, t) with a reverberation of 0.2 to 1.5 s, 8 to 30 dB below the sound."
     seconds, below = 0.2 + 1.3 * torch.rand(1, generator=gen), 8 + 22 * torch.rand(1, generator=gen)
     fall = 10 ** (-6 * torch.arange(1, frames + 1) * hop / sample_rate / seconds)  # 60 dB in so many seconds
+    fall, below = fall.to(mel), below.to(mel)
     power = F.pad(mel.square(), (frames, 0))[:, None]
     tail = F.conv1d(power, fall.flip(0)[None, None] * 10 ** (-below / 10))[:, 0, :-1]
     return (mel.square() + tail).sqrt()
@@ -52,14 +54,14 @@ def compressed(mel, gen, frames=9):
     power = mel.square().sum(0)
     smooth = F.avg_pool1d(power[None, None], frames, 1, frames // 2, count_include_pad=False)[0, 0]
     below = 10 * (smooth / smooth.max().clamp(min=1e-12)).clamp(min=1e-4).log10()
-    return mel * 10 ** (-0.5 * torch.rand(1, generator=gen) * below / 20)
+    return mel * 10 ** (-0.5 * torch.rand(1, generator=gen).to(mel) * below / 20)
 
 # %% ../nbs/34_hearing.ipynb #afc89134
 def noisy(mel, gen):
     "A mel magnitude (f, t) with coloured noise, 25 to 75 dB below its loudest cell."
     below, tilt = -25 - 50 * torch.rand(1, generator=gen), 40 * torch.rand(1, generator=gen) - 30
-    colour = 10 ** ((below + tilt * torch.linspace(0, 1, len(mel))) / 20)[:, None] * mel.max()
-    wander = torch.rand(mel.shape, generator=gen).clamp(min=1e-6).log().neg().sqrt()  # Rayleigh
+    colour = 10 ** ((below + tilt * torch.linspace(0, 1, len(mel))) / 20).to(mel)[:, None] * mel.max()
+    wander = torch.rand(mel.shape, generator=gen).to(mel).clamp(min=1e-6).log().neg().sqrt()  # Rayleigh
     return (mel.square() + (colour * wander).square()).sqrt()
 
 # %% ../nbs/34_hearing.ipynb #415ffdd2
@@ -78,8 +80,10 @@ def worn(mel, index, seed=0):
 # %% ../nbs/34_hearing.ipynb #95da72ed
 def hearing_loss(transcriber, batch, mel, seed=0):
     "`notes_loss` of a batch of windows, a scalar; they are worn in training, and not where it is judged."
-    x = mel.inverse(mel(batch["waveform"])).square().mean(1).sqrt()
-    if transcriber.training: x = worn(x.cpu(), batch["index"], seed).to(x)
+    sound = batch["waveform"]
+    if transcriber.training: sound = sound.mean(1, keepdim=True)  # half the work
+    x = mel.inverse(mel(sound)).square().mean(1).sqrt()
+    if transcriber.training: x = worn(x, batch["index"], seed)
     heard = mel.scale(x).clamp(-1, 1)[:, None]
     return notes_loss(transcriber(heard), targets(batch["band"]))
 
@@ -89,8 +93,8 @@ class HearingRecipe(Recipe):
 
 RECIPES["transcriber"] = {
     "shipped": HearingRecipe(
-        dict(width=256, blocks=6, kernel=9), steps=6000, batch=8, frames=256, mix=[5, 3, 2],
-        lr=1.5e-3, decay=0.7, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
+        dict(width=256, blocks=6, kernel=9), steps=7000, batch=4, frames=256, mix=[5, 3, 2],
+        lr=1e-3, decay=0.7, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
         log_every=50, validate_every=1000, save_every=500),
     "small": HearingRecipe(
         dict(width=128, blocks=3, kernel=7), steps=150, batch=4, frames=192,

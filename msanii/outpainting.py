@@ -12,10 +12,11 @@ import torch
 from fastcore.basics import patch
 from torch.nn import functional as F
 
-from .audio import check_waveform
+from .audio import InputError, check_waveform
 from .inpainting import Filling
-from .long import encode_long, familiar_gain, kept_frames, synthesise
+from .long import LOOK, encode_long, familiar_gain, kept_frames, limited_part, synthesise
 from .pipeline import Msanii
+from .sampling import VIA
 from .seams import join, meet, steady
 from .walk import Parameter, Walk, check_length, each_item, seeds
 
@@ -167,21 +168,27 @@ def stream(
     window=12.0,  # seconds that the network hears at once; the less, the sooner comes the first chunk
     progress=False,  # show a bar for each window
     callback=None,  # callback(i, t, x, x0) follows each step
+    via="noise",  # or "score": composed and played bar by bar, a `live` session (seed and steps alone matter)
 ):
     """Music for as long as it is asked for: a generator of waveforms (2, n) in [-1, 1], float32, on the
     model's device.
 
     Each chunk is ready as soon as it is made; together they are round(seconds * 44100) samples exactly. Later
-    windows are held to the first as in `outpaint`. InputError, at the call itself, for arguments that cannot
-    be."""
+    windows are held to the first as in `outpaint`, and limited where they are louder. InputError, at the call
+    itself, for arguments that cannot be."""
     if seconds is not None:
         seconds = Parameter(
             "seconds", "", low=1 / self.mel.sample_rate, unit="seconds above 0, or None for no end,"
         ).check(seconds)
-    walk = Walk(self, steps, sampler, guidance, window, progress, callback)
-    filling, n = Filling(walk, method, score, jump, resamplings, context), 2**62
+    n = 2**62
     if seconds is not None and seconds < 2**62 / self.mel.sample_rate:
         n = round(seconds * self.mel.sample_rate)
+    if VIA.check(via) == "score":
+        if score is not None:
+            raise InputError("via is 'score', and a score is given: leave one of them out, since it composes")
+        return self.stream_score(n, seed, passes=steps)
+    walk = Walk(self, steps, sampler, guidance, window, progress, callback)
+    filling = Filling(walk, method, score, jump, resamplings, context)
     return _chunks(filling, seeds(seed, 1)[0], n)
 
 @torch.no_grad()
@@ -200,7 +207,8 @@ def _chunks(filling, seed, n, fade=2205):
         sound = synthesise(m, x, F.pad(sound, (0, end - sound.shape[-1])), held, seed, frames, fade)
         if original is None: original, loud = x, max(1, sound.abs().max().item())
         x, sound = x[..., :last], sound[:, : (last - 1) * hop]
-        piece = sound[:, done - first * hop : -fade]
-        yield (piece / loud).clamp(-1, 1)[:, : n - done]
+        # the last samples are still to be crossfaded, and the limiter looks ahead
+        piece = limited_part(sound / loud, done - first * hop, sound.shape[-1] - fade - LOOK)
+        yield piece[:, : n - done]
         done += piece.shape[-1]
         x, sound, first = x[..., step:], sound[:, step * hop :], first + step

@@ -194,7 +194,7 @@ class MidiFolder(_Songs):
             raise InputError(f"{path} holds no MIDI files: "
                              "give a folder with .mid files in it, at any depth.")
         self.numbers = range(1, len(self.files) + 1)
-        digest = hashlib.sha256("\n".join(self.files).encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode("\n".join(self.files))).hexdigest()
         self.name = f"{len(self.files)} MIDI files {digest[:8]}"
 
     def split(self, name):

@@ -20,7 +20,7 @@ import torch
 # the library's bindings print where they found it if CI is set
 with contextlib.redirect_stdout(None): import pretty_midi
 
-from .audio import SAMPLE_RATE, InputError
+from .audio import SAMPLE_RATE, InputError, check_number
 
 # %% ../nbs/20_score.ipynb #cbab9854
 def _read_file(path):
@@ -91,10 +91,10 @@ def _read_track(data, odd):
     return events
 
 def _read_chunks(data, odd):
-    "The time division of a MIDI file, and the events of its tracks."
+    "The type of a MIDI file, its time division, and the events of its tracks."
     at = data.find(b"MThd")
     if at < 0: raise ValueError("it has no MThd")
-    count, division = struct.unpack(">HH", data[at + 10 : at + 14])
+    kind, count, division = struct.unpack(">HHH", data[at + 8 : at + 14])
     at, tracks = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big"), []
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "big")
@@ -105,7 +105,17 @@ def _read_chunks(data, odd):
     if not tracks: raise EOFError("it has no tracks")
     if len(tracks) < count and at != len(data): raise EOFError("it is cut off between its tracks")
     if len(tracks) < count: odd["missing track"] += count - len(tracks)
-    return division, tracks
+    return kind, division, tracks
+
+def _in_turn(patterns):
+    "The tracks of a file of type 2, which know nothing of one another, one after the other."
+    start, found = 0, []
+    for i, events in enumerate(patterns):
+        tempo = _Event(start, 0xFF, bytes.fromhex("07a120"), (0, 0), 0x51)  # until it has its own: 120
+        found.append([tempo, *(e._replace(tick=start + e.tick, channel=((i, e.channel[0]), e.channel[1]))
+                               for e in events)])
+        start = max(e.tick for e in found[-1])
+    return found
 
 # %% ../nbs/20_score.ipynb #e5d8d68d
 def _meta(event):
@@ -228,7 +238,12 @@ def _instruments(tracks, seconds):
 def _parse(data, name):
     "A PrettyMIDI of the bytes of a MIDI file, with a warning that names what was left aside."
     odd = Counter()
-    division, tracks = _read_chunks(data, odd)
+    kind, division, tracks = _read_chunks(data, odd)
+    if kind == 2 and len(tracks) > 1:
+        tracks = _in_turn(tracks)
+        warnings.warn(
+            f"{name} is of type 2, with {len(tracks)} patterns: they are played one after the other"
+        )
     per_beat, metas = _metas(division, tracks, odd)
     if not per_beat: raise ValueError("it has no ticks in a beat")
     score = _without_notes(per_beat, metas)
@@ -413,21 +428,33 @@ def _last_note(score):
     "When the last key comes up (s)."
     return max(note.end for instrument in score.instruments for note in instrument.notes)
 
+class _Pedal:
+    "When one of an instrument's pedals, a controller, is down: from value 64 on."
+    def __init__(self, instrument, number):
+        changes = sorted((c.time, c.value >= 64) for c in instrument.control_changes if c.number == number)
+        self.times = np.array([time for time, _ in changes])
+        self.down = np.array([down for _, down in changes], dtype=bool)
+
+    def span(self, time, last):
+        "From when to when it is down, where it is at a time, at most to `last`; or None."
+        i = np.searchsorted(self.times, time, side="right") - 1
+        if i < 0 or not self.down[i]: return None
+        pressed = i - np.argmin(self.down[i::-1]) + 1 if not self.down[: i + 1].all() else 0
+        lifts = self.times[i:][~self.down[i:]]
+        return self.times[pressed], lifts[0] if len(lifts) else max(last, time)
+
 def _sounding(instrument, end):
-    """Note offsets (s) of an instrument that heed its pedal (controller 64, down from value 64 on) and
-    "all sound off" (120), in the order of its notes."""
-    changes = sorted((c.time, c.number, c.value >= 64) for c in instrument.control_changes)
-    times = np.array([time for time, number, _ in changes if number == 64])
-    down = np.array([down for _, number, down in changes if number == 64], dtype=bool)
-    cuts = np.array([time for time, number, _ in changes if number == 120] + [math.inf])
+    """Note offsets (s) of an instrument that heed its pedals (controller 64; and 66, which holds the keys
+    that were down when it was) and "all sound off" (120), in the order of its notes."""
+    pedal, middle = _Pedal(instrument, 64), _Pedal(instrument, 66)
+    cuts = np.array(sorted(c.time for c in instrument.control_changes if c.number == 120) + [math.inf])
     offsets, struck = {}, {}
     for note in sorted(
         instrument.notes, key=lambda note: note.start, reverse=True
     ):  # from the last, to know the next
-        offset, i = note.end, np.searchsorted(times, note.end, side="right") - 1
-        if i >= 0 and down[i]:
-            lifts = times[i:][~down[i:]]
-            offset = lifts[0] if len(lifts) else max(end, note.end)
+        offset = note.end
+        if (held := middle.span(offset, end)) and note.start < held[0] < note.end: offset = held[1]
+        if held := pedal.span(offset, end): offset = held[1]
         offset = min(offset, struck.get(note.pitch, math.inf), cuts[np.searchsorted(cuts, note.end)])
         offsets[id(note)] = max(note.end, offset)
         struck[note.pitch] = note.start
@@ -447,11 +474,13 @@ def render_score(score, sample_rate=SAMPLE_RATE, soundfont=None, gain=1.0, tail=
     samples to the bit. Samples grow in proportion to `gain` and are not clipped; at 1.0 the songs of POP909
     stay within [-1, 1]. `InputError` where FluidSynth or the SoundFont is missing, or the score cannot be
     used (see `load_score`)."""
+    sample_rate, gain, tail = (check_number(value, name, "a number") for value, name in (
+        (sample_rate, "sample_rate"), (gain, "gain"), (tail, "tail")))
     score, soundfont, fluidsynth = load_score(score), find_soundfont(soundfont), find_fluidsynth()
     seconds = sound_end(score) + tail
     _check_rendering(score, sample_rate, seconds)
     waveform = np.zeros((2, max(1, round(seconds * sample_rate))), np.float32)
-    synth = fluidsynth.Synth(gain=float(gain), samplerate=float(sample_rate), channels=256, **SETTINGS)
+    synth = fluidsynth.Synth(gain=gain, samplerate=sample_rate, channels=256, **SETTINGS)
     try:
         _set_up(synth, soundfont, score.instruments)
         _play(fluidsynth, synth, score, waveform, sample_rate)
@@ -709,6 +738,8 @@ def _empty_score(tonic, mode, tempo, programs):
 def _draw(seed, seconds, tempo, key):
     """The generator of a seed, and what it draws first: tonic, mode, tempo (beats a minute), and the programs
     of the tracks."""
+    seconds = check_number(seconds, "seconds", "up to 7200 seconds")
+    if tempo is not None: tempo = check_number(tempo, "tempo", "20 to 400 beats a minute")
     if not (0 < seconds <= 7200 and (tempo is None or 20 <= tempo <= 400)):
         raise InputError(
             f"seconds={seconds}, tempo={tempo}: give up to 7200 seconds, and 20 to 400 beats a minute."

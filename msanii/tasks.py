@@ -21,11 +21,11 @@ from .inpainting import METHOD
 from .interpolation import RATIO
 from .outpainting import SECONDS as MORE_SECONDS, SIDE
 from .pipeline import Msanii
-from .sampling import SECONDS
-from .score import load_score
+from .sampling import BARS, SECONDS, TEMPO
+from .score import KEYS, LOWEST, load_score
 from .style_transfer import STRENGTH
 from .render import PASSES, TEXTURE
-from .walk import GUIDANCE, SECOND, SEED, STEPS, Parameter, memory
+from .walk import GUIDANCE, LOOP, SECOND, SEED, STEPS, Parameter, memory
 
 # %% ../nbs/49_tasks.ipynb #d6302674
 def load_sound(file):
@@ -34,7 +34,8 @@ def load_sound(file):
     seconds, most = audio_info(file).seconds, memory(torch.device("cpu")) / SECOND
     if seconds > most:
         raise InputError(
-            f"{file} lasts {seconds:.0f} s: the memory of this machine holds {most:.0f} s; cut it into pieces"
+            f"{file} lasts {seconds:.10g} s: the memory of this machine holds {most:.0f} s;"
+            " cut it into pieces"
         )
     return load_audio(file)
 
@@ -48,8 +49,14 @@ def load_heard(file):
     return waveform
 
 def load_played(file):
-    "`load_score`, with a warning about pitch bends, for which a piano has no key."
+    "`load_score`, with a warning about bends and notes for which a piano has no key."
     score = load_score(file)
+    pitches = [note.pitch for instrument in score.instruments if not instrument.is_drum
+               for note in instrument.notes]
+    beyond = sum(not LOWEST <= pitch < LOWEST + KEYS for pitch in pitches)
+    if 0 < beyond < len(pitches):
+        warnings.warn(f"{file}: {beyond} of {len(pitches)} notes are no keys of a piano, which has"
+                      f" {LOWEST} to {LOWEST + KEYS - 1}: they are left out")
     if any(bend.pitch for instrument in score.instruments for bend in instrument.pitch_bends):
         warnings.warn(f"{file} bends the pitch of notes: this is left out, each note keeps that of its key")
     return score
@@ -149,7 +156,7 @@ TASKS = {
         "Synthesise music from noise.",
         one_sample,
         (),
-        (SECONDS, *WALK),
+        (SECONDS, BARS, TEMPO, LOOP, *WALK),
         "from noise",
         examples=(
             "msanii sample --seconds 60 --seed 7 --out piece.flac",
@@ -157,13 +164,14 @@ TASKS = {
                 "msanii sample --batch 3                                  # sample-0.wav, sample-1.wav,"
                 " sample-2.wav"
             ),
+            "msanii sample --loop --bars 8 --tempo 120 --out loop.wav",
         ),
     ),
     "render": Task(
         "Play scores: MIDI files to sound.",
         Msanii.render,
         (Input("scores", "score", "MIDI files, one or more", many=True),),
-        (SEED, PASSES, GUIDANCE, TEXTURE),
+        (SEED, PASSES, GUIDANCE, TEXTURE, LOOP),
         "{} played",
         ("score",),
         (

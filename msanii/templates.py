@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HOP', 'AGES', 'SINCE', 'KITS', 'ALL_PLAYERS', 'FINE', 'FINE_AGES', 'FLOOR', 'RANK', 'FINE_RANK', 'POWER',
-           'ROLL_SCALE', 'STEADY', 'ALIKE', 'NEAR', 'measure', 'compress', 'compress_fine', 'unpack', 'rounding',
-           'Templates', 'shown_rows', 'score_rows', 'wandering']
+           'ROLL_SCALE', 'STEADY', 'ALIKE', 'NEAR', 'RISES', 'measure', 'compress', 'compress_fine', 'unpack',
+           'rounding', 'Templates', 'shown_rows', 'score_rows', 'rising', 'wandering']
 
 # %% ../nbs/27_templates.ipynb #7fef3e15
 import math
@@ -22,7 +22,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .audio import SAMPLE_RATE, InputError
-from .mel import MelTransform, magnitude
+from .mel import MelTransform, hz_to_mel, magnitude, mel_to_hz
 from .score import (DRUMS, KEYS, LOWEST, band_notes, band_roll, find_fluidsynth, find_soundfont,
                           render_score)
 
@@ -156,6 +156,9 @@ class Templates(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
 
     def settings(self): return dict(players=len(self.player), fine=len(self.fine))
+
+    def _apply(self, change, *more):  # they stay on the processor, where scores are added up
+        return super()._apply(lambda t: t if (made := change(t)).device != t.device else made, *more)
 
     def _load_from_state_dict(self, state, prefix, *more):
         for name in ("fine", "fine_curves", "fine_cells", "unrest"):  # files of before have none
@@ -299,11 +302,20 @@ def score_rows(templates, mel, score, frames, start=0):
 # %% ../nbs/27_templates.ipynb #f51fb51a
 STEADY = 0.5  # correlation of the wandering from one frame to the next
 ALIKE, NEAR = 0.9, 0.5  # of both channels; weight of the bin below
+RISES = (500, 1500)  # Hz: nothing is drawn below, all of it above
+
+def rising(low=None, high=None, n_mels=128):
+    "Weights (n_mels, 1) of mel bins: 0 up to `low` Hz, 1 from `high` Hz on, between them along the octaves."
+    low, high = low or RISES[0], high or RISES[1]
+    edges = np.linspace(0, hz_to_mel(SAMPLE_RATE / 2), n_mels + 2)
+    octaves = np.log2(mel_to_hz(edges[1:-1]) / low) / math.log2(high / low)
+    return torch.from_numpy(octaves).float().clamp(0, 1)[:, None]
 
 @patch
 def flutter(self: Templates, score, frames, start=0, hop=HOP):
     "How far magnitudes wander about their guess: standard deviation of the logarithm, (2, 128, frames)."
-    return (self._causes(score, frames, start, hop) * self.unrest[:, None, :, None]).sum(0).sqrt()
+    variance = (self._causes(score, frames, start, hop) * self.unrest[:, None, :, None]).sum(0)
+    return rising() * variance.sqrt()
 
 @patch
 def _causes(self: Templates, score, frames, start=0, hop=HOP):

@@ -69,7 +69,7 @@ class Transcriber(nn.Module):
         return self.output(self.norm(h)).transpose(1, 2)
 
 # %% ../nbs/15_transcriber.ipynb #d3e9a93e
-def notes_loss(logits, wanted, weights=(1.0, 0.05, 2.0, 0.5)):
+def notes_loss(logits, wanted, weights=(1.0, 0.15, 2.0, 0.5)):
     """How far logits (b, 272, t) are from `targets` (b, 272, t), a scalar: cross-entropy of keys struck, keys
     sounding and drums, nats a frame, and the squared error of loudness per note; weights in the order of
     `PLACES`."""
@@ -89,7 +89,7 @@ def peaks(p, threshold):
     near = np.stack([before[row, frame], p[row, frame], after[row, frame]])
     return row, frame, (near[2] - near[0]) / near.sum(0).clip(min=1e-9)
 
-def find_notes(p, threshold=0.4, sustain=0.4, drums=0.4, seconds=1024 / 44_100):
+def find_notes(p, threshold=0.3, sustain=0.55, drums=0.4, seconds=1024 / 44_100):
     """The notes of what a `Transcriber` says, probabilities p (272, t): a float64 array (N, 5), by onset.
 
     A row is onset (s), offset (s), pitch, velocity (1 to 127), and whether it is a drum. threshold: of keys

@@ -14,7 +14,7 @@ import torch
 
 from msanii import audio
 from msanii.audio import (InputError, audio_info, check_waveform, load_audio, player, plot_spectrogram,
-                          plot_waveform, replacing, resample, save_audio, set_channels)
+                          plot_waveform, replacing, resample, save_audio, set_channels, stream_audio)
 
 SUFFIXES = ("wav", "flac", "ogg", "mp3")
 
@@ -67,9 +67,9 @@ def test_bad_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("options, expected", [
-    (dict(start=1.0), "beyond its end"), (dict(start=-1), "start=-1"), (dict(seconds=0), "seconds=0"),
-    (dict(seconds=-3), "seconds=-3"), (dict(start=math.nan), "start=nan"),
-    (dict(seconds=math.inf), "seconds=inf"), (dict(channels=0), "channels is 0"),
+    (dict(start=1.0), "beyond its end"), (dict(start=-1), "start is -1"), (dict(seconds=0), "seconds is 0"),
+    (dict(seconds=-3), "seconds is -3"), (dict(start=math.nan), "start is nan"),
+    (dict(seconds=math.inf), "seconds is inf"), (dict(channels=0), "channels is 0"),
     (dict(sample_rate=0), "whole rates"), (dict(sample_rate=44_100.5), "whole rates")])
 def test_bad_options(tmp_path, options, expected):
     save_audio(tmp_path / "a.wav", tones())
@@ -105,6 +105,33 @@ def test_cut_off_flac_gives_what_it_holds_with_a_word(tmp_path):
     assert 15_000 < x.shape[1] < 30_000 and (x - tones()[:, :x.shape[1]]).abs().max() <= 2**-15
 
 
+CUT = {  # what a recorder or a download that broke off leaves; the seconds of sound that came before
+    "mp3": lambda: encoded("MP3", LONG), "joined mp3": lambda: b"".join(encoded("MP3", x) for x in THREE),
+    "joined flac": lambda: b"".join(encoded("FLAC", x) for x in THREE),
+    "streamed flac": lambda: streamed_flac(LONG),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("part", (0.5, 0.8))
+def test_what_broke_off_gives_what_it_holds_with_a_word(tmp_path, name, part):
+    data, path = CUT[name](), tmp_path / "half.sound"
+    path.write_bytes(data[: int(part * len(data))])
+    with pytest.warns(UserWarning) as said: x = load_audio(path)
+    [word] = [str(w.message) for w in said]
+    assert f"half.sound is damaged or cut off: {x.shape[1] / 44_100:.2f} s of it are taken" in word
+    assert 0.8 * part * LONG.shape[1] < x.shape[1] < 1.2 * part * LONG.shape[1]
+    assert audio_info(path).samples >= x.shape[1]
+
+
+def test_the_rest_of_the_last_of_joined_files_takes_nothing_from_the_others(tmp_path):
+    for kind in ("FLAC", "OGG"):
+        path = tmp_path / f"a.{kind.lower()}"
+        path.write_bytes(encoded(kind, THREE[0]) + encoded(kind, THREE[1])[:60])
+        with pytest.warns(UserWarning, match="is damaged or cut off: 1.00 s of it"): x = load_audio(path)
+        assert abs(x.shape[1] - 44_100) < 10 and audio_info(path).samples >= 44_000
+
+
 # Files whose length no header tells, or tells wrong: all that is there must come back
 
 def encoded(kind, x, subtype=None, rate=44_100, **how):
@@ -135,6 +162,22 @@ def sized_wav(x, size):
     return head + struct.pack("<I", size) + data[place + 4:]
 
 
+def streamed_rf64(x):
+    data = encoded("RF64", x)
+    assert data[:4] == b"RF64" and data[12:16] == b"ds64"
+    return data[:20] + bytes(24) + data[44:]
+
+
+def long_tag(size):
+    "A tag behind the sound, longer than a reader looks for the next frame."
+    return b"APETAGEX" + struct.pack("<III", 2000, size, 1) + bytes(12) + b"\x11" * size
+
+
+def damaged(data):
+    place = data.index(data[100:104] if data[100] == 0xFF else b"\xff\xfb", len(data) // 2)
+    return data[:place] + b"\x22" * 5000 + data[place:]
+
+
 def quiet_end():
     "Noise, then twice as long silence: with a rate that varies its first frames are the longest."
     noise = torch.rand(2, 88_200, generator=torch.Generator().manual_seed(0)) * 0.4 - 0.2
@@ -162,6 +205,12 @@ UNKNOWN = {  # the bytes of a file, what they sound like, by how many samples it
     "joined mp3": (lambda: b"".join(encoded("MP3", x) for x in THREE), LONG, 0),
     "joined mp3 of a varying rate": (lambda: b"".join(varying(x) for x in THREE), LONG, 0),
     "joined mp3 with tags": (lambda: b"".join(tagged(encoded("MP3", x)) for x in THREE), LONG, 0),
+    "joined mp3 with long tags behind them": (
+        lambda: b"".join(encoded("MP3", x) + long_tag(5000) for x in THREE), LONG, 0),
+    "joined mp3 without tables, with zeros between": (
+        lambda: bytes(4000).join(without_table(encoded("MP3", x)) for x in THREE), LONG, 9000),
+    "an mp3 with damage amid it": (lambda: damaged(encoded("MP3", LONG)), LONG, 9000),
+    "an mp3 with zeros behind it": (lambda: encoded("MP3", LONG) + bytes(9000), LONG, 0),
     "joined mp3 without tables": (
         lambda: b"".join(without_table(encoded("MP3", x)) for x in THREE), LONG, 9000),
     "a table that names too few": (
@@ -170,6 +219,8 @@ UNKNOWN = {  # the bytes of a file, what they sound like, by how many samples it
     "streamed flac": (lambda: streamed_flac(LONG), LONG, 0),
     "joined flac": (lambda: b"".join(encoded("FLAC", x) for x in THREE), LONG, 0),
     "joined streamed flac": (lambda: b"".join(map(streamed_flac, THREE)), LONG, 0),
+    "joined flac with tags": (lambda: b"".join(tagged(encoded("FLAC", x)) for x in THREE), LONG, 0),
+    "streamed flac with a tag": (lambda: tagged(streamed_flac(LONG)), LONG, 0),
     "joined ogg": (lambda: b"".join(encoded("OGG", x) for x in THREE), LONG, 0),
     "joined opus": (
         lambda: b"".join(encoded("OGG", resample(x, 44_100, 48_000), "OPUS", 48_000) for x in THREE),
@@ -178,6 +229,7 @@ UNKNOWN = {  # the bytes of a file, what they sound like, by how many samples it
     "streamed wav, length 0": (lambda: sized_wav(LONG, 0), LONG, 0),
     "streamed wav, the largest length": (lambda: sized_wav(LONG, 2**32 - 1), LONG, 0),
     "streamed wav, half of that": (lambda: sized_wav(LONG, 2**31 - 1), LONG, 0),
+    "streamed wav of 64 bits, length 0": (lambda: streamed_rf64(LONG), LONG, 0),
 }
 
 
@@ -226,6 +278,13 @@ def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(InputError, match="pipe.wav is a stream or a device and no file: save"):
         load_audio(tmp_path / "pipe.wav")
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    save_audio(tmp_path / "a.wav", tones())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for read in (audio_info, load_audio, lambda path: next(stream_audio(path, 1))):
+        with pytest.raises(InputError, match="a.wav may not be read"): read(tmp_path / "a.wav")
 
 
 def test_contents_decide_not_the_name(tmp_path):

@@ -120,6 +120,16 @@ def test_templates_on_disk(tmp_path, templates):
         Templates.load(tmp_path / "bad.safetensors")
 
 
+def test_templates_stay_on_the_processor(templates):
+    "A model that moves to a GPU leaves them behind, since scores are added up by NumPy."
+    table = np.array([[0, 1, 60, 100, 2, 0, 0.0]])
+    moved = Templates(len(templates.player), len(templates.fine)).to("meta")
+    assert {t.device.type for t in moved.state_dict().values()} == {"cpu"}
+    moved.load_state_dict(templates.state_dict())
+    assert torch.equal(moved.guess(table, 40), templates.guess(table, 40))
+    assert moved.half().floor.dtype == torch.float16
+
+
 def test_players_that_are_missing_are_played_by_relatives(templates):
     few = Templates(3); few.player.copy_(torch.tensor([0, 40, DRUMS]))
     assert [few.place(p) for p in (0, 42, 47, 100, DRUMS + 8)] == [0, 1, 1, 0, 2]

@@ -194,6 +194,21 @@ REFUSED = {
         "words.wav is no SoundFont file", "give the path"),
     "songs of words": ("corpus --data composed --songs best --out c", "--songs is 'best'", "give numbers"),
     "songs that are not there": ("corpus --data composed --songs 5000 --out c", "composed"),
+    "far too many songs": ("corpus --data composed --songs 99999-99999999999 --out c", "composed"),
+    "no processes": ("corpus --data composed --songs 1 --jobs 0 --out c", "--jobs is 0", "-1 for one a core"),
+    "far too many processes": ("corpus --data composed --songs 1 --jobs 99999 --out c",
+        "--jobs is 99999", "from -1 to 1024"),
+    "half a reader": ("train unet --corpus songs --workers -1 --out m", "--workers is -1", "from 0 to 1024"),
+    "corpus in a file": ("corpus --data composed --songs 1 --out words.wav",
+        "--out is words.wav", "words.wav is a file", "give the name of a folder"),
+    "training below a file": ("train unet --corpus songs --out words.wav/m",
+        "--out is words.wav/m", "words.wav is a file", "give the name of a folder"),
+    "report in a file": ("evaluate . --out words.wav", "--out is words.wav", "give the name of a folder"),
+    "demo in a file": ("demo --out words.wav", "--out is words.wav", "give the name of a folder"),
+    "a name that is too long": (f"sample --seconds 1 --weights model --out {'l' * 300}.wav", "name too long"),
+    "an input of too long a name": (f"style-transfer {'l' * 300}.wav {{}}", "name too long"),
+    "a score of too long a name": (f"render {'l' * 300}.mid {{}}", "name too long"),
+    "a number of 300 digits": ("sample --seconds 1e300 {}", "seconds is 1e+300: the memory"),
     "half a second of each": ("corpus --data composed --songs 1 --seconds 0.5 --out c",
         "seconds is 0.5", "give 1 or more"),
     "unknown network": ("train flute --out m", "'flute'", "give vocoder or unet"),
@@ -386,6 +401,30 @@ def test_a_word_about_bends_and_nonsense(place, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["warnings"] == said
 
 
+def test_a_word_about_notes_that_are_no_keys(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(here(place, tmp_path))
+    score = song_by_rules(0, 1)
+    keys = [n for i in score.instruments if not i.is_drum for n in i.notes]
+    keys[0].pitch, keys[1].pitch = 5, 120
+    score.write("wide.mid")
+    assert main([*words("render a.mid wide.mid {}"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [
+        f"wide.mid: 2 of {len(keys)} notes are no keys of a piano, which has 21 to 108: they are left out"]
+
+
+def test_every_word_names_its_file(place, tmp_path, monkeypatch, capsys):
+    "Also one that comes from deep inside, and says the same of several files."
+    monkeypatch.chdir(here(place, tmp_path))
+    square = 0.999 * np.sign(np.sin(np.arange(RATE) / 50))
+    for name in ("loud.wav", "louder.wav"): sf.write(name, np.stack([square] * 2, 1), RATE)
+    assert main([*words("style-transfer loud.wav louder.wav a.wav {}"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["warnings"]
+    assert [line.split(":")[0] for line in said] == ["loud.wav", "louder.wav"], said
+    assert all("quieter than the original" in line for line in said)
+    assert main([*words("interpolate loud.wav louder.wav {}"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"][0].startswith("loud.wav and louder.wav: ")
+
+
 def test_a_fault_among_several(place, tmp_path, monkeypatch, capsys):
     "The rest is made, each fault is a line, and --json tells of both."
     monkeypatch.chdir(here(place, tmp_path))
@@ -540,6 +579,30 @@ def test_names_that_are_no_text(place, tmp_path):
     sound = shlex.quote(os.fsdecode(b"render-b\xff.wav"))
     done = shell(f"msanii style-transfer {sound} a.wav --steps 1 --weights model", folder)
     assert done.returncode == 0 and (folder / os.fsdecode(b"style-transfer-render-b\xff.wav")).is_file(), done
+
+
+def test_songs_whose_names_are_no_text(place, tmp_path):
+    "A corpus of them, and of recordings; what cannot be used is told."
+    mids, sounds = tmp_path / "mids", tmp_path / "sounds"
+    mids.mkdir(), sounds.mkdir()
+    odd = os.fsdecode(b"b\xff")
+    try: (mids / f"{odd}.mid").write_bytes((place / "b.mid").read_bytes())
+    except OSError: pytest.skip("this file system takes text alone")
+    (sounds / f"{odd}.flac").write_bytes(b"none")
+    sf.write(os.fsencode(sounds / f"{odd}.wav"), 0.1 * np.random.default_rng(0).normal(size=(RATE, 2)), RATE)
+    for data, many in (("mids", "1 song"), ("sounds", "1 piece")):
+        done = shell(f"msanii corpus --data {data} --out {data}/corpus --jobs 1", tmp_path)
+        assert done.returncode == 0 and f"{data}/corpus: {many} of" in done.stdout, done
+    assert ".flac cannot be read as sound" in done.stderr, done
+
+
+def test_a_long_name_among_several(place, tmp_path, monkeypatch, capsys):
+    "Its result would have a name longer than a file may have: the others are made."
+    monkeypatch.chdir(here(place, tmp_path))
+    long = "l" * 248 + ".wav"
+    Path(long).write_bytes(Path("b.wav").read_bytes())
+    assert main(words(f"style-transfer {long} a.wav {{}}")) == 2
+    assert "name too long" in capsys.readouterr().err and Path("out-a.wav").is_file()
 
 
 def test_a_report_of_names_that_are_no_text(place, tmp_path):

@@ -408,7 +408,7 @@ def test_wrong_inputs_beside_a_score_are_named(m, name, value):
 
 @pytest.mark.parametrize("name", ["keep", "bars", "strength"])
 def test_without_a_score_there_is_nothing_of_it(m, name):
-    with pytest.raises(InputError, match=name): compose(m, 4, **{name: 1})
+    with pytest.raises(InputError, match=name): compose(m, 4, **{name: "9-16"})
 
 
 @pytest.mark.parametrize("name, value", [

@@ -9,10 +9,11 @@ import soundfile as sf
 import torch
 from hypothesis import assume, given, settings, strategies as st
 
+from msanii import outpainting
 from msanii.app import main
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.score import song_by_rules, render_score
-from msanii.long import familiar_gain, limited, limiting, rms, with_level
+from msanii.long import LOOK, familiar_gain, limited, limited_part, limiting, rms, synthesise, with_level
 
 RATE, QUIET = SAMPLE_RATE, dict(progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -174,6 +175,33 @@ def test_the_limiter(n, c, gain, seed):
     click[0, 2000] = 2
     away = (limiting(click) < 1 - 1e-6).nonzero().flatten()
     assert limited(click)[0, 2000] == 1 and 1270 <= away[0] and away[-1] <= 2730
+
+
+@few
+@given(st.integers(1, 5000), st.lists(st.integers(0, 5000), max_size=4), channels, seeds)
+def test_the_limiter_in_parts(n, cuts, c, seed):
+    "Parts that know what comes within `LOOK` samples behind them make up what is limited at once."
+    x = 0.5 * torch.randn(c, n, generator=torch.Generator().manual_seed(seed))
+    ends = sorted({0, n, *(min(cut, n) for cut in cuts)})
+    parts = [limited_part(x[:, : stop + LOOK], start, stop) for start, stop in zip(ends, ends[1:])]
+    assert torch.allclose(torch.cat(parts, -1), limited(x), atol=1e-6)
+
+
+def test_loud_blocks_of_a_stream(model, monkeypatch):
+    "They come as if the whole had been limited at once: not clipped, and no step where blocks meet."
+    def stream(part):
+        calls = []
+        def louder(m, x, known, keep, *how):
+            calls.append(0)
+            new = synthesise(m, x, known, keep, *how)
+            return torch.where(keep, new, new * 2.5 / new.abs().max()) if len(calls) > 1 else new
+        monkeypatch.setattr(outpainting, "synthesise", louder)
+        monkeypatch.setattr(outpainting, "limited_part", part)
+        return torch.cat(list(model.stream(6, window=2, context=1, steps=1)), -1)
+    raw, made = stream(lambda x, start, stop: x[:, start:stop]), stream(limited_part)
+    assert raw.shape == made.shape == (2, 6 * 44_100) and (raw.abs() > 1).sum() > 1000
+    assert made.abs().max() <= 1 and (made.abs() == 1).sum() < 100
+    assert torch.allclose(made[:, :-LOOK], limited(raw)[:, :-LOOK], atol=1e-5)
 
 
 @few

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from msanii.audio import InputError
-from msanii.score import song_by_rules
+from msanii.audio import InputError, audio_info, load_audio, save_audio, stream_audio
+from msanii.corpus import record_corpus, render_corpus
+from msanii.pop909 import Composed
+from msanii.score import render_score, song_by_rules
 from msanii.tasks import TASKS
 from msanii.walk import SEED, STEPS, Parameter, seeds
 
@@ -77,6 +79,40 @@ def test_seeds_of_songs():
     assert first(np.int64(3)) == first(3)
     for wrong in (None, -1, 0.5, "x"):
         with pytest.raises(InputError, match="seed is"): song_by_rules(wrong, 2)
+
+
+def test_functions_of_sound_and_scores(tmp_path):
+    "What tasks do with their settings, the functions below them do with theirs."
+    path, song, score = tmp_path / "a.wav", 0.1 * torch.ones(2, 88_200), song_by_rules(0, 1)
+    save_audio(path, song, np.int16(22_050))
+    assert audio_info(path).sample_rate == 22_050
+    takes = {
+        "start": lambda x: load_audio(path, start=x), "seconds": lambda x: load_audio(path, seconds=x),
+        "sample_rate": lambda x: load_audio(path, sample_rate=x),
+        "channels": lambda x: load_audio(path, channels=x), "seconds ": lambda x: next(stream_audio(path, x)),
+        "sample rate": lambda x: save_audio(path, song, x),
+        "seconds  ": lambda x: song_by_rules(0, x), "tempo": lambda x: song_by_rules(0, 2, x),
+        "gain": lambda x: render_score(score, gain=x), "tail": lambda x: render_score(score, tail=x),
+        "sample_rate ": lambda x: render_score(score, x),
+        "seconds   ": lambda x: render_corpus(Composed(), tmp_path / "c", [1], seconds=x, progress=False),
+        "seconds    ": lambda x: record_corpus(tmp_path, tmp_path / "r", x, progress=False),
+    }
+    optional = ("tempo", "seconds", "seconds   ")
+    for name, take in takes.items():
+        for wrong in ("x", 1j, [1], float("nan"), *[None] * (name not in optional)):
+            with pytest.raises(InputError, match=f"{name.strip()} is .*: give "): take(wrong)
+    for rate in (np.int16(22_050), np.float32(22_050)):
+        assert torch.equal(render_score(score, rate), render_score(score, 22_050))
+        assert torch.equal(load_audio(path, sample_rate=rate), load_audio(path, sample_rate=22_050))
+    render_corpus(Composed(), tmp_path / "d", [1], seconds=np.float32(1), n_jobs=1, progress=False)
+
+
+def test_choices():
+    METER = Parameter("meter", "", choices=(3, 4))
+    assert [METER.check(x) for x in (np.int64(3), torch.tensor(4), 3.0)] == [3, 4, 3]
+    assert type(METER.check(np.int64(3))) is int
+    for wrong in (5, "3", None, True, [3], np.array([3, 4]), {}):
+        with pytest.raises(InputError, match="meter is .*: give 3 or 4"): METER.check(wrong)
 
 
 def test_threads_change_the_last_bits_alone(model):

@@ -113,6 +113,12 @@ STATE = {
         midi(TEMPO + ORGAN + X("00b0407f8f00b04000"), TWO), [(0, 2, 60), (0.5, 2, 64)]),
     "a pedal in the last track": (
         midi(TEMPO, ORGAN + TWO, X("00b0407f8f00b04000")), [(0, 2, 60), (0.5, 2, 64)]),
+    "a sostenuto pedal, which holds what was down": (
+        midi(TEMPO + ORGAN + X("00903c5a60b0427f") + X("60803c00") + X("6090405a60804000") + X("8f00b04200")),
+        [(0, 0.4 + 2.0, 60), (0.3, 0.4, 64)]),
+    "a sostenuto pedal before a key, and one that a pedal takes over from": (
+        midi(TEMPO + ORGAN + X("00b0427f00903c5a60803c0060b042006090405a60b0427f60804000")
+             + X("60b0407f60b0420060b04000")), [(0, 0.1, 60), (0.3, 0.8, 64)]),
     "a pedal that all sound off ends": (
         midi(TUNE + X("8740") + X("b07800"), X("00b0407f9e00b04000")), [(0, 2, 60), (0.5, 2, 64)]),
     "a pedal that a reset lifts": (
@@ -224,6 +230,20 @@ def test_a_program_is_that_of_the_note_on():
     assert [i.program for i in load_score(both).instruments] == [19, 73]
     ports = midi(TEMPO + X("00ff210100") + ORGAN + TWO, X("00ff210101") + X("00b04000") + TWO)
     assert [i.program for i in load_score(ports).instruments] == [19, 0]
+
+
+def test_patterns_of_type_2_are_played_in_turn_with_a_word():
+    "Each with its own tempo, programs and pedal, which say nothing of the next one."
+    slow = X("00ff51030f4240") + ORGAN + X("00b0407f") + TWO
+    with pytest.warns(UserWarning, match="type 2, with 3 patterns: they are played one after the other"):
+        score = load_score(midi(slow, TWO, TUNE, kind=2))
+    assert [i.program for i in score.instruments] == [19, 0, 19]
+    assert [n.start for i in score.instruments for n in i.notes] == [0, 1, 2, 2.5, 3, 3.5]
+    same_table([row[:2] + row[2:3] for row in map(tuple, notes(score)[2:, :3])],
+               [(2, 2.5, 60), (2.5, 3, 64), (3, 3.5, 60), (3.5, 4, 64)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same_table(table_of(midi(TUNE, kind=2)), CE)  # a single one is like any other
 
 
 def test_forty_tracks_written_and_read_keep_their_programs():

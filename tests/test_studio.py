@@ -605,3 +605,148 @@ def test_in_a_browser(page, model):
 
 
 ABOUT = {name: task.about for name, task in TASKS.items()}
+
+
+# ---- Live
+
+# a session whose bars are a second of a sine that goes on; the eighth takes too long
+STUB = '''
+import math, time
+import pretty_midi, torch
+from msanii.live import Bars
+from msanii.studio import LivePanel
+
+class Session:
+    number, bars, chord = 0, [0], "C:maj"
+    def change(self, **settings): self.chord = settings.get("chords", self.chord)
+    def again(self, bars): self.chord = "again"
+    def next(self):
+        if self.number == 7: time.sleep(4)
+        n = 44_100 * self.number + torch.arange(44_100, dtype=torch.double)
+        sound = 0.5 * torch.sin(2 * math.pi * 441 / 44_100 * n).float().expand(2, -1)
+        score = pretty_midi.PrettyMIDI()
+        score.text_events.append(pretty_midi.Text(self.chord, 0.0))
+        self.number += 1
+        return Bars(sound, score, self.number - 1, self.number - 1.0, 240.0)
+'''
+PANEL = "\nLivePanel(lambda **settings: Session())"
+
+
+LIVE = """
+    const el = document.querySelector('.msanii-live')
+    if (!el || !el.msanii) return null
+    const about = b => ({number: b.number, when: b.when, seconds: b.seconds, chords: b.chords})
+    const s = el.msanii, bars = s.bars.map(about)
+    return {bars, waits: s.waits, clock: s.clock(), words: el.querySelector('.msanii-hint').textContent}"""
+LISTEN = """
+    // how far a sample is from where a sine of 441 Hz would go on, in blocks of 128, where it sounds
+    const done = arguments[0], out = document.querySelector('.msanii-live').msanii.out()
+    const context = out.context, blob = code => new Blob([code], {type: 'text/javascript'})
+    const code = `registerProcessor('listen', class extends AudioWorkletProcessor {
+      process([[x]]) {
+        let most = 0
+        if (x) for (const now of x) {
+          const next = 2 * Math.cos(2 * Math.PI / 100) * this.one - this.two
+          if (this.two !== undefined) most = Math.max(most, Math.abs(now - next))
+          this.two = this.one; this.one = now
+        }
+        this.port.postMessage([currentTime, most, x ? Math.max(...x.map(Math.abs)) : 0])
+        return true
+      } })`
+    window.heard = []
+    context.audioWorklet.addModule(URL.createObjectURL(blob(code))).then(() => {
+      const node = new AudioWorkletNode(context, 'listen', {numberOfOutputs: 0})
+      node.port.onmessage = e => window.heard.push(e.data)
+      out.connect(node)
+      done(true)
+    }, e => done(String(e)))"""
+TAB = """
+    const tabs = [...document.querySelectorAll('.lm-TabBar-tab, .p-TabBar-tab')]
+    return tabs.find(t => t.innerText.trim() == arguments[0])"""
+NO_WIDGET = pytest.mark.skipif(bool(MISSING) or not find_spec("anywidget"),
+                               reason=f"missing: {', '.join(MISSING) or 'anywidget'}")
+
+
+def opened(top, code):
+    "A served page in a browser: a `Page`, and how to end both."
+    from contextlib import contextmanager
+    from selenium.webdriver.support.ui import WebDriverWait
+    @contextmanager
+    def both():
+        port, driver, log = free_port(), None, (top / "log.txt").open("w")
+        (top / "downloads").mkdir(exist_ok=True)
+        words, env = [sys.executable, "-c", code.replace("PORT", str(port))], dict(OMP_NUM_THREADS="1")
+        server = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **env})
+        try:
+            driver = browser(top)
+            WebDriverWait(driver, WAIT, 0.2).until(lambda d: answers(port) or server.poll() is not None)
+            assert server.poll() is None, (top / "log.txt").read_text()
+            driver.get(f"http://127.0.0.1:{port}")
+            yield Page(driver, port, top)
+        finally:
+            if driver: driver.quit()
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+            log.close()
+    return both()
+
+
+def click(page, text):
+    "Click any button of the page that says this."
+    find = f"return [...document.querySelectorAll('button')].find(b => b.innerText.trim() == {text!r})"
+    page.until(lambda: page.js(find), f"no button {text!r}").click()
+
+
+@NO_WIDGET
+def test_bars_are_played_without_a_gap(tmp_path, model_folder):
+    """Measured by the widget's own clock, and by a listener on the audio thread: six bars, one after the
+    other; a late one makes a rest at the end of a bar, and a line that says so."""
+    (tmp_path / "page.py").write_text(STUB)
+    page = f"exec(open({str(tmp_path / 'page.py')!r}).read())" + PANEL
+    code = f"import msanii.studio as s; s.PAGE = {page!r}; s.serve(port=PORT, browser=False, "
+    with opened(tmp_path, code + f"weights={str(model_folder)!r}, folder={str(tmp_path)!r})") as page:
+        click(page, "Play")
+        page.until(lambda: page.js(LIVE)["bars"], "nothing is played")
+        assert page.driver.execute_async_script(LISTEN) is True
+        click(page, "again")
+        page.until(lambda: (page.js(LIVE) or {}).get("waits"), "it never falls behind")
+        assert "falls behind" in page.js(LIVE)["words"]
+        page.until(lambda: page.js(LIVE)["bars"][-1]["number"] >= 9, "it does not go on")
+        said, heard = page.js(LIVE), page.js("return window.heard")
+    bars = said["bars"]
+    ends = [bar["when"] + bar["seconds"] for bar in bars]
+    gaps = [b["when"] - end for end, b in zip(ends, bars[1:])]
+    assert [bar["number"] for bar in bars] == list(range(len(bars))) and said["waits"] == 1
+    late = max(range(len(gaps)), key=gaps.__getitem__)
+    assert gaps[late] > 0.5 and max(g for i, g in enumerate(gaps) if i != late) < 1e-9
+    assert "falls behind" not in said["words"]
+    assert "again" in [bar["chords"][0][1] for bar in bars[:5]]
+    before = [most for at, most, loud in heard if bars[0]["when"] + 0.1 < at < ends[late] - 0.1]
+    silence = [loud for at, most, loud in heard if ends[late] + 0.01 < at < bars[late + 1]["when"] - 0.01]
+    after = [most for at, most, loud in heard if bars[late + 1]["when"] + 0.1 < at < ends[-1] - 0.1]
+    assert len(before) > 300 and max(before) < 1e-3 and max(silence) == 0
+    assert len(after) > 50 and max(after) < 1e-3
+
+
+@NO_WIDGET
+def test_a_chord_is_heard_within_two_bars(tmp_path, composing):
+    "In the studio, from a press on the button of a chord."
+    folder = composing.folder.parent / "model"
+    code = f"from msanii.studio import serve; serve(port=PORT, weights={str(folder)!r}, browser=False)"
+    with opened(tmp_path, code) as page:
+        page.until(lambda: page.js(TAB, "Live"), "no tab").click()
+        click(page, "Play")
+        page.until(lambda: len(page.js(LIVE)["bars"]) > 3, "nothing is played")
+        click(page, "Bb")
+        pressed = page.js(LIVE)
+        now = max(bar["number"] for bar in pressed["bars"] if bar["when"] <= pressed["clock"])
+        new = lambda: [b for b in page.js(LIVE)["bars"] if b["chords"][0][1] == "Bb:maj"]
+        page.until(new, "the chord is not heard")
+        state = page.js(LIVE)
+        bars, rests = state["bars"], state["waits"]  # a busy machine may fall behind
+        assert new()[0]["number"] <= now + 2 + rests
+        assert [bar["number"] for bar in bars] == list(range(len(bars)))
+        assert {bar["seconds"] for bar in bars} == {2.5}
+        gaps = [b["when"] - a["when"] - a["seconds"] for a, b in zip(bars, bars[1:])]
+        assert sum(gap > 1e-9 for gap in gaps) <= rests
+        for width, height in ((1280, 900), (390, 844)): assert page.shot("live", width, height) <= width

@@ -98,6 +98,18 @@ def test_a_file_is_the_rendering(model, tmp_path, monkeypatch, kind, section):
     assert torch.equal(load_audio(tmp_path / f"a.{kind}"), load_audio(tmp_path / "new" / f"b.{kind}"))
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_loop_is_one_whole_however_long(shipped, tmp_path, monkeypatch, steps):
+    how = dict(seed=2, steps=steps, window=1, loop=True, progress=False)
+    score = song_by_rules(1, seconds=5)
+    waveform = shipped.render(score, **how)
+    in_sections(monkeypatch, 128)
+    assert torch.equal(shipped.render(score, **how), waveform)
+    assert shipped.render_file(score, tmp_path / "a.wav", **how) == waveform.shape[-1] / 44_100
+    save_audio(tmp_path / "b.wav", waveform)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
 def test_parts_that_are_too_loud_are_turned_down_alike(tmp_path):
     parts = [torch.full((2, 50_000), 0.5), torch.full((2, 3), -2.0), torch.full((2, 50_000), 0.5)]
     assert save_parts(tmp_path / "a.wav", parts) == 100_003

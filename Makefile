@@ -4,6 +4,11 @@
 
 BIN := .venv/bin
 export POP909
+# torch's threads sleep while they wait (nbs/54_speed.ipynb), unless you have said how they should
+ifeq ($(OMP_WAIT_POLICY)$(GOMP_SPINCOUNT),)
+export OMP_WAIT_POLICY := passive
+export GOMP_SPINCOUNT := 0
+endif
 
 .PHONY: help demo test lab notebooks clean
 

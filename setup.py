@@ -27,6 +27,7 @@ setup(
     ],
     packages=find_packages(include=["msanii", "msanii.*"]),
     package_data={"msanii": ["pretrained/*"]},
+    exclude_package_data={"msanii": ["pretrained/*.onnx"]},  # what msanii.speed keeps beside the weights
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={key.removesuffix("_requirements"): cfg[key].split() for key in cfg

@@ -7,12 +7,15 @@ __version__ = "0.1.0"
 __all__ = ['Msanii', 'UNet', 'Vocoder', 'MelTransform']
 
 # %% ../nbs/index.ipynb #cdf25610
-import signal, sys
+import os, signal, sys
 from pathlib import Path
 # the command is interrupted without a traceback while it is still being loaded, too; its main takes over then
 if Path(sys.argv[0]).name in ("msanii", "msanii.exe") or "msanii.app" in sys.orig_argv:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # torch's threads sleep while they wait: spinning, they stand in the way of other programs (54_speed)
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
 
 # %% ../nbs/index.ipynb #2b205a4a
 from .mel import MelTransform
@@ -20,7 +23,7 @@ from .pipeline import Msanii
 from .unet import UNet
 from .vocoder import Vocoder
 import msanii.inpainting, msanii.interpolation, msanii.outpainting, msanii.render, msanii.compose
-import msanii.live, msanii.transcribe, msanii.through
+import msanii.live, msanii.speed, msanii.transcribe, msanii.through
 import msanii.sampling, msanii.style_transfer, msanii.walk  # they give Msanii its methods
 
 # %% ../nbs/index.ipynb #6d5f1e1f

@@ -111,8 +111,8 @@ def fault_of(error):
 
 # %% ../nbs/74_app.ipynb #2d746d4f
 def _each(inputs, make, say, out, weights, seeds, steps):
-    """Make and save a result of each input, a tuple of files: make(m, i, progress) -> waveform (2, n) of
-    input i.
+    """Make and save a result of each input, a tuple of files: make(m, i, name, progress) -> the seconds of
+    input i, as they are saved under this name.
 
     say(files): what to tell of a result. seeds: one an input. steps(m): the network passes. Returns what
     `--json` prints. `Incomplete` for inputs that cannot be used, after the work on the others."""
@@ -122,12 +122,11 @@ def _each(inputs, make, say, out, weights, seeds, steps):
     made = dict(files=[], steps=steps(m), weights=weights, model_sha256=m.fingerprint())
     for i, files in enumerate(tqdm(inputs, desc="files", disable=alone, leave=False)):
         try:
-            with _about(files): save_audio(names[i], waveform := make(m, i, alone))
+            with _about(files): seconds = make(m, i, names[i], alone)
         except Exception as error:
             if (fault := _named(error, files)) is None: raise
             if fault not in faults: faults.append(fault)  # several pieces from noise may share one
             continue
-        seconds = waveform.shape[-1] / SAMPLE_RATE
         tqdm.write(f"{names[i]}: {seconds:.1f} s, {say(files)}, seed {seeds[i]}")
         about = dict(
             file=names[i], inputs=[str(file) for file in files], seconds=round(seconds, 3), seed=seeds[i]
@@ -210,11 +209,8 @@ def composed(
         words = " ".join(text.text for text in piece.text_events[:8] if text.text != LOOP_END)
         tqdm.write(f"{mids[i]}: {piece.get_end_time():.1f} s, {words} ..., seed {s}")
         if audio:
-            waveform = m.render(piece, seed=s, loop=loop).cpu()
-            save_audio(sounds[i], waveform)
-            made["files"].append(
-                dict(file=sounds[i], seconds=round(waveform.shape[-1] / SAMPLE_RATE, 3), seed=s)
-            )
+            seconds = m.render_file(piece, sounds[i], seed=s, loop=loop)
+            made["files"].append(dict(file=sounds[i], seconds=round(seconds, 3), seed=s))
             tqdm.write(f"{sounds[i]}: the same, played")
     return made
 
@@ -307,9 +303,13 @@ def _do(name, out, weights, batch=1, stems=False, **args):
         if (given := settings.get("steps")) is not None: return given
         return m.usual_passes if name == "render" else m.settings.steps
     if stems: return _apart(inputs, settings, out, weights, steps)
-    def make(m, i, progress):
+    def make(m, i, path, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings
-        return perform(m, name, inputs[i], progress=progress, **how)
+        if name == "render":  # part by part: it may last for hours
+            into = lambda m, score, **how: m.render_file(score, path, **how)
+            return perform(m, name, inputs[i], progress=progress, function=into, **how)
+        save_audio(path, waveform := perform(m, name, inputs[i], progress=progress, **how))
+        return waveform.shape[-1] / SAMPLE_RATE
     return _each(inputs, make, lambda files: task.words(files, settings), out, weights, seeds, steps)
 
 def _apart(inputs, settings, out, weights, steps):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'SUFFIXES', 'InputError', 'check_number', 'check_whole', 'plot_waveform', 'check_waveform', 'player',
            'decibels', 'set_channels', 'plot_spectrogram', 'resample', 'AudioInfo', 'audio_info', 'load_audio',
-           'stream_audio', 'replacing', 'locked', 'save_audio']
+           'stream_audio', 'replacing', 'locked', 'save_audio', 'save_parts']
 
 # %% ../nbs/00_audio.ipynb #168cf7f7
 import base64, contextlib, hashlib, html, io, math, mmap, operator, os, re, struct, tempfile, uuid, warnings
@@ -145,24 +145,24 @@ def _name(file):
     "What soundfile takes for a path (of a path: a name may hold bytes that are no text) or a binary file."
     return os.fsencode(file) if isinstance(file, (str, Path)) and os.name != "nt" else file
 
-def _encode(file, waveform, sample_rate, suffix, compression=None):
-    """Write a waveform (c, n) in [-1, 1] to a path or a binary file, in the format of `suffix`; compression
-    from 0 to 1 is for mp3."""
+def _encode(file, blocks, channels, sample_rate, suffix, compression=None):
+    """Write waveforms (c, n) in [-1, 1], one after another, to a path or a binary file, in the format of
+    `suffix`; compression from 0 to 1 is for mp3."""
     f = _FORMATS[suffix]
-    samples = waveform.detach().cpu().clamp(-1, 1).T
-    if f.subtype == "PCM_16":
-        samples = (samples * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
     with sf.SoundFile(
         _name(file),
         "w",
         int(sample_rate),
-        waveform.shape[0],
+        channels,
         f.subtype,
         format=f.name,
         compression_level=compression,
     ) as out:
-        for block in samples.split(2**14):
-            out.write(block.numpy())
+        for block in blocks:
+            samples = block.detach().cpu().clamp(-1, 1).T
+            if f.subtype == "PCM_16":
+                samples = (samples * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
+            out.write(samples.contiguous().numpy())
 
 # %% ../nbs/00_audio.ipynb #f11b4f70
 def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
@@ -180,7 +180,8 @@ def player(waveform, sample_rate=SAMPLE_RATE, title=None, seconds=None):
     if sample_rate not in _FORMATS[".mp3"].rates:
         x, sample_rate = resample(x, sample_rate, SAMPLE_RATE), SAMPLE_RATE
     file = io.BytesIO()
-    _encode(file, x, sample_rate, ".mp3", compression=0.8)  # about 11 kB a second of stereo
+    # about 11 kB a second of stereo
+    _encode(file, x.split(2**14, -1), len(x), sample_rate, ".mp3", compression=0.8)
     data = base64.b64encode(file.getvalue()).decode()
     caption = f"<div>{html.escape(title)}</div>" if title else ""
     return HTML(f'{caption}<audio controls src="data:audio/mpeg;base64,{data}"></audio>')
@@ -600,8 +601,33 @@ def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
                       "divide by the peak to avoid it.", stacklevel=2)
     with replacing(path) as temporary:
         try:
-            _encode(temporary, waveform, sample_rate, path.suffix.lower())
+            _encode(temporary, waveform.split(2**14, -1), len(waveform), sample_rate, path.suffix.lower())
         except sf.SoundFileError as error:
             raise InputError(
                 f"{path} cannot be written; is there space, and may you write to this folder?"
             ) from error
+
+# %% ../nbs/00_audio.ipynb #1db3fb8d
+def save_parts(path, parts, channels=2, sample_rate=SAMPLE_RATE):
+    """Write waveforms (c, n) that follow one another into a file, as `save_audio` writes one, and hold no
+    more than one of them. Where any leaves [-1, 1], all are scaled down alike. Returns how many samples they
+    are."""
+    path, suffix = Path(path), Path(path).suffix.lower()
+    check_format(path, channels, sample_rate)
+    with replacing(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as raw:
+        peak, count = 1.0, 0
+        for part in (check_waveform(part) for part in parts):
+            peak, count = max(peak, part.abs().max().item()), count + part.shape[-1]
+            raw.write(part.detach().cpu().T.contiguous().numpy())
+        raw.seek(0)
+        read = lambda: np.frombuffer(raw.read(4 * channels * 2**14), np.float32).reshape(-1, channels)
+        try: _encode(temporary, _until(read, peak), channels, sample_rate, suffix)
+        except sf.SoundFileError as error:
+            raise InputError(
+                f"{path} cannot be written; is there space, and may you write to this folder?"
+            ) from error
+    return count
+
+def _until(read, peak):
+    "Blocks (c, n), divided by the peak, for as long as something is read (n, c)."
+    while len(block := read()): yield torch.tensor(block).T / peak

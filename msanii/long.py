@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOUD', 'LOOK', 'AT_ONCE', 'rms', 'familiar_gain', 'ceiling_of', 'limiting', 'limited', 'limited_part', 'with_level',
            'encode_long', 'edge_weight', 'splice', 'kept_frames', 'gaps', 'carry_phase', 'rebuild', 'synthesise',
-           'decode_long', 'loop_places', 'loop_phases', 'loop_waveform', 'decode_loop']
+           'decode_long', 'decode_parts', 'loop_places', 'loop_phases', 'loop_waveform', 'decode_loop']
 
 # %% ../nbs/41_long.ipynb #6b8d86e2
 import math
@@ -184,6 +184,28 @@ def decode_long(m, x, n, seed=0, frames=AT_ONCE):
     if x.shape[-1] <= frames: return m.decode(x, n, [seed])[0]
     unknown = torch.zeros(n, dtype=torch.bool, device=x.device)
     return synthesise(m, x, x.new_zeros(x.shape[1], n), unknown, seed, frames)
+
+# %% ../nbs/41_long.ipynb #ccfeebd5
+@torch.no_grad()
+def decode_parts(m, parts, n, seed=0, frames=AT_ONCE):
+    """Waveforms (c, n_i) that are together, to the bit, what `decode_long` makes of scaled mels (1, c, f,
+    t_i), an iterable, which follow one another. No more than about two windows are held."""
+    t, hop, parts = m.mel.frames(n), m.mel.hop, iter(parts)
+    if t <= frames: yield m.decode(torch.cat(list(parts), -1), n, [seed])[0]; return
+    overlap, generator = min(64, frames // 2), torch.Generator().manual_seed(seed)
+    slices = [s for s, _ in cover(t, frames, overlap)]
+    x, sound, first, held = next(parts), None, 0, 0  # where x and the sound begin; samples that stay
+    for s, after in zip(slices, [*slices[1:], None]):
+        while first + x.shape[-1] < s.stop: x = torch.cat([x, next(parts)], -1)
+        if sound is None: sound = x.new_zeros(x.shape[1], 0)
+        x, sound, first = x[..., s.start - first :], sound[:, (s.start - first) * hop :], s.start
+        end = n if after is None else (s.stop - 1) * hop
+        known = F.pad(sound, (0, end - first * hop - sound.shape[-1]))
+        keep = torch.arange(known.shape[-1], device=x.device) < held - first * hop
+        S = m.magnitude(x[..., :frames])[0]
+        new = rebuild(S, known, keep, m.settings.iterations, 2205, generator, m.mel.n_fft, hop)
+        sound, held = splice(known, new, keep, 2205), end - overlap // 2 * hop
+        yield sound if after is None else sound[:, : (after.start - first) * hop]
 
 # %% ../nbs/41_long.ipynb #1e5879de
 def loop_places(n, frames):

@@ -36,9 +36,9 @@ class Denoiser:
             )
         return to_x0(out.to(x.dtype), x, t, self.schedule, self.objective)
 
-    def at(self, frames):
-        "The same denoiser for a slice of the frames."
-        cond = None if self.cond is None else self.cond[..., frames]
+    def at(self, *stretches):
+        "The same denoiser for slices of the frames, each of which is an item of the batch (or several)."
+        cond = None if self.cond is None else torch.cat([self.cond[..., s] for s in stretches])
         return Denoiser(self.network, self.schedule, self.objective, cond)
 
 # %% ../nbs/11_samplers.ipynb #9eb90363

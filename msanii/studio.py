@@ -36,6 +36,7 @@ from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
 from .render import LOOP_END
 from .score import BAND, ROLES, band_role, load_score, render_score, roles, song_by_rules
+from .speed import asleep
 from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
 from .walk import Switch
 
@@ -997,7 +998,9 @@ def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
         voila = subprocess.Popen(
-            [sys.executable, "-m", "voila", page.name], cwd=top, env={**_at_home(top), "JUPYTER_PATH": path}
+            [sys.executable, "-m", "voila", page.name],
+            cwd=top,
+            env={**asleep(_at_home(top)), "JUPYTER_PATH": path},
         )
         try: return voila.wait()
         except KeyboardInterrupt: return 0

@@ -234,12 +234,12 @@ def tasks(m):
     can = lambda task: all(f in m.condition for f in task.fields) and all(p in m.parts for p in task.parts)
     return [name for name, task in TASKS.items() if can(task)]
 
-def perform(m, name, files=(), callback=None, progress=False, **settings):
+def perform(m, name, files=(), callback=None, progress=False, function=None, **settings):
     """Do a task of `TASKS` with a model: waveform (2, n), float32, on the CPU; or the score that it composes,
     a `pretty_midi.PrettyMIDI`.
 
-    files: paths, one for each input of the task. callback(i, t, x, x0) follows each step. InputError for what
-    cannot be."""
+    files: paths, one for each input of the task. callback(i, t, x, x0) follows each step. function:
+    does it in place of the task's own, and what it returns is returned. InputError for what cannot be."""
     if name not in tasks(m):
         raise InputError(
             f"task {name!r} is not among those of this model; choose one of {', '.join(tasks(m))}"
@@ -252,7 +252,7 @@ def perform(m, name, files=(), callback=None, progress=False, **settings):
         )
     settings = task.check(settings)
     inputs = [READERS[i.kind](file) for i, file in zip(task.inputs, files)]
-    made = task.function(m, *inputs, progress=progress, callback=callback, **settings)
+    made = (function or task.function)(m, *inputs, progress=progress, callback=callback, **settings)
     return made.reshape(made.shape[-2:]).cpu() if torch.is_tensor(made) else made
 
 def sha256(path):

@@ -198,7 +198,7 @@ class UNet(nn.Module):
             for block, attend in layers: h = attend(block(torch.cat([h, skips.pop()], dim=1), e))
             if level: h = self.upsample[level - 1](h)
         out = self.output(h)[..., :frames].transpose(1, 2)
-        if self.join: out = out.reshape(len(out), 2, self.d_freq, frames)
+        if self.join: out = out.reshape(-1, 2, self.d_freq, frames)
         return out.mean(1, keepdim=True) if self.join and channels == 1 else out
 
     def _tokens(self, x, cond):
@@ -222,11 +222,15 @@ class UNet(nn.Module):
                 raise InputError(f"the music has {c} channels, and this network takes one or two: "
                                  "`set_channels(waveform, 2)` mixes them")
             x = x.expand(-1, 2, -1, -1).reshape(b, 1, -1, frames)
-        # an instance norm needs two positions, so a single channel keeps two frames at the lowest level
-        multiple = self.multiple if x.shape[1] > 1 else 2 * self.multiple
-        padded = -(-frames // multiple) * multiple
+        padded = self.whole(frames, x.shape[1])
         if padded > frames: x = x.index_select(-1, mirror(frames, padded).to(x.device))
         return self.input(x.transpose(1, 2))
+
+    def whole(self, frames, rows):
+        "So many frames, rounded up to what a network takes without padding; rows: of tokens, one if joined."
+        # an instance norm needs two positions, so a single row keeps two frames at the lowest level
+        multiple = self.multiple if rows > 1 else 2 * self.multiple
+        return -(-frames // multiple) * multiple
 
     def _check_cond(self, cond, x):
         b, c, _, frames = x.shape

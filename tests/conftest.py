@@ -1,10 +1,16 @@
 """What several test files need: a model that is quick, since it is small and has learned nothing."""
+import os
+
 import pytest
 import torch
 
 from msanii.condition import SCORE_AND_CONTEXT
 from msanii.pipeline import Msanii, Settings, pretrained_vocoder
 from msanii.unet import UNet
+
+# Tests compare bits of models in memory, which torch runs, with those of loaded ones. ONNX Runtime is tried
+# in test_speed.py, and in the notebooks; MSANII_ONNX=1 before pytest tries it in all tests.
+os.environ.setdefault("MSANII_ONNX", "0")
 
 
 def untrained(conditional=True, **settings):

@@ -11,13 +11,14 @@ import msanii.compose  # it gives Msanii its methods
 from msanii.app import main
 from msanii.audio import InputError, load_audio
 from msanii.bits import BitUNet
+from msanii.diffusion import Schedule
 from msanii.long import loop_places
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
 from msanii.render import LOOP_END, loop_end
 from msanii.samplers import Denoiser
 from msanii.score import load_score
-from msanii.walk import Ring, Walk
+from msanii.walk import Ring, Walk, Windowed
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # another number of threads, another sum
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
@@ -165,6 +166,19 @@ def test_stems_are_loops_that_add_up(package):
     for stem in stems.values():
         at, others = joint(stem)
         assert at < 2 * others[-5]
+
+
+def test_a_loop_is_heard_through_windows():
+    "Several at once, and of several items, each with what it is shown; a stretch of it, too."
+    cond = torch.rand(2, 1, 3, 100, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(2, 1, 1, 100, generator=torch.Generator().manual_seed(1))
+    network = lambda x, t, cond: x * cond.sum(2, keepdim=True)
+    plain = Denoiser(network, Schedule.named("cosine"), "x0", cond)
+    windows = Windowed(plain, 24)
+    torch.testing.assert_close(Ring(windows, 12)(x, 5), plain(x, 5))
+    some, both = slice(30, 90), torch.cat([x[..., :60], x[..., 30:90]])
+    torch.testing.assert_close(windows.at(some)(x[..., some], 5), plain(x, 5)[..., some])
+    torch.testing.assert_close(windows.at(slice(0, 60), some)(both, 5), plain.at(slice(0, 60), some)(both, 5))
 
 
 def test_the_composer_goes_round(package):

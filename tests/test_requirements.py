@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 from lowest import pins, requirements
 
-EXTRAS = ["train", "adapter", "evaluate", "app", "dask", "course"]  # not dev, which is installed with pins
+EXTRAS = ["train", "adapter", "evaluate", "app", "dask", "onnx", "course"]  # not dev, which has pins
 
 
 def versions(path):
@@ -53,7 +53,7 @@ def replaced(texts):
     return found
 
 
-@pytest.mark.parametrize("extra", [None, "train", "adapter", "evaluate", "app", "course"])
+@pytest.mark.parametrize("extra", [None, "train", "adapter", "evaluate", "app", "onnx", "course"])
 def test_nothing_on_colab_is_replaced(extra):
     assert not replaced(requirements([extra] if extra else []))
 
@@ -76,7 +76,7 @@ def test_notebooks_install_what_is_tested_here():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
         for found in re.findall(r"pip install .*?msanii\[([\w,]+)\]", code): extras |= set(found.split(","))
-    assert extras <= {"train", "adapter", "evaluate", "app", "course", "lyrics"}
+    assert extras <= {"train", "adapter", "evaluate", "app", "course", "lyrics", "onnx"}
 
 
 def test_every_requirement_has_a_lower_bound():

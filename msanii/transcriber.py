@@ -44,7 +44,7 @@ class Transcriber(nn.Module):
     """Hears notes: scaled log-mel (b, c, f, t), of any channels, -> logits (b, 272, t), rows as in `PLACES`.
 
     width, blocks, expansion, kernel: of its `FrameBlock`s."""
-    def __init__(self, n_mels=128, width=256, blocks=6, expansion=3, kernel=9):
+    def __init__(self, n_mels=128, width=256, blocks=7, expansion=3, kernel=25):
         super().__init__()
         self.settings = dict(n_mels=n_mels, width=width, blocks=blocks, expansion=expansion, kernel=kernel)
         self.n_mels = n_mels
@@ -69,7 +69,7 @@ class Transcriber(nn.Module):
         return self.output(self.norm(h)).transpose(1, 2)
 
 # %% ../nbs/15_transcriber.ipynb #d3e9a93e
-def notes_loss(logits, wanted, weights=(1.0, 0.15, 2.0, 0.5)):
+def notes_loss(logits, wanted, weights=(1.0, 0.4, 20.0, 0.5)):
     """How far logits (b, 272, t) are from `targets` (b, 272, t), a scalar: cross-entropy of keys struck, keys
     sounding and drums, nats a frame, and the squared error of loudness per note; weights in the order of
     `PLACES`."""

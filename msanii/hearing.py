@@ -93,7 +93,7 @@ class HearingRecipe(Recipe):
 
 RECIPES["transcriber"] = {
     "shipped": HearingRecipe(
-        dict(width=256, blocks=7, kernel=25), steps=30_000, batch=4, frames=256, mix=[4, 3, 2, 2],
+        dict(width=256, blocks=7, kernel=25), steps=16_000, batch=4, frames=256, mix=[4, 3, 2, 2],
         lr=1e-3, decay=0.7, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
         log_every=50, validate_every=1000, save_every=500),
     "small": HearingRecipe(

@@ -188,16 +188,20 @@ def first_guess(self: Msanii, told):
 @patch
 def with_texture(self: Msanii, x, table, texture, generator, start=0, loop=False):
     """A scaled mel (1, c, f, t), from frame `start` on, with `texture` times the beating of some
-    `band_notes`, drawn by the generator."""
-    if not (self.plays_band and texture): return x
-    sigma, t = self.templates.flutter(table, x.shape[-1], start, self.mel.hop), x.shape[-1]
+    `band_notes`, drawn by the generator, and the floor of 16 bits where they leave nothing else."""
+    if not self.plays_band: return x
+    t = x.shape[-1]
+    causes = self.templates.causes(table, t, start, self.mel.hop)
+    calm = self.templates.on_floor(self.mel.inverse(x)[0], causes)[None]
+    if not texture: return self.mel.scale(calm).clamp(-1, 1)
+    sigma = self.templates.flutter(table, t, start, self.mel.hop, causes)
     more = min(t, 32) * loop  # of a loop, its first frames grow out of those after its end
     drawn = wandering((*sigma.shape[:-1], t + more), generator)
     if loop:
         angle = torch.linspace(0, torch.pi / 2, more)
         drawn[..., :more] = angle.sin() * drawn[..., :more] + angle.cos() * drawn[..., t:]
     drawn = (texture * sigma * drawn[..., :t]).to(x.device)
-    return self.mel.scale(self.mel.inverse(x) * drawn.exp()).clamp(-1, 1)
+    return self.mel.scale(calm * drawn.exp()).clamp(-1, 1)
 
 # %% ../nbs/48_render.ipynb #c9dfbdef
 @patch

@@ -312,13 +312,14 @@ def rising(low=None, high=None, n_mels=128):
     return torch.from_numpy(octaves).float().clamp(0, 1)[:, None]
 
 @patch
-def flutter(self: Templates, score, frames, start=0, hop=HOP):
-    "How far magnitudes wander about their guess: standard deviation of the logarithm, (2, 128, frames)."
-    variance = (self._causes(score, frames, start, hop) * self.unrest[:, None, :, None]).sum(0)
-    return rising() * variance.sqrt()
+def flutter(self: Templates, score, frames, start=0, hop=HOP, causes=None):
+    """How far magnitudes wander about their guess: standard deviation of the logarithm, (2, 128, frames).
+    causes: the `causes` of the score, if they are there."""
+    if causes is None: causes = self.causes(score, frames, start, hop)
+    return rising() * (causes * self.unrest[:, None, :, None]).sum(0).sqrt()
 
 @patch
-def _causes(self: Templates, score, frames, start=0, hop=HOP):
+def causes(self: Templates, score, frames, start=0, hop=HOP):
     "What a score's magnitudes wander for: notes that meet, notes at all, and rounding, (3, 2, 128, frames)."
     two, four = (self._sum(score, frames, start, hop, power).permute(2, 1, 0) for power in (2, 4))
     noise = torch.where(two.amax((0, 1)) > 1e-6, self.floor[:, None] ** 2, 0)
@@ -334,7 +335,7 @@ def fit_unrest(self: Templates, found):
     from scipy.optimize import nnls
     causes, missing = [], []
     for table, made, real in found:
-        causes.append(self._causes(table, made.shape[-1])[..., 1:].permute(2, 0, 1, 3).flatten(2))
+        causes.append(self.causes(table, made.shape[-1])[..., 1:].permute(2, 0, 1, 3).flatten(2))
         lacks = real.diff(dim=-1).square() - made.diff(dim=-1).square()
         missing.append((lacks / (2 - 2 * STEADY)).transpose(0, 1).flatten(1))
     causes, missing = torch.cat(causes, 2).double().numpy(), torch.cat(missing, 1).double().numpy()
@@ -353,3 +354,10 @@ def wandering(shape, generator):
     z = (z[:, 1:] + NEAR * z[:, :-1]) / (1 + NEAR**2) ** 0.5
     z = nn.functional.conv1d(z.flatten(0, 1)[:, None], (taps / taps.norm()).flip(0)[None, None])
     return z.view(c, f, t)
+
+# %% ../nbs/27_templates.ipynb #119fdf7d
+@patch
+def on_floor(self: Templates, mel, causes):
+    "Mel magnitudes (2, 128, t), in which what a score's `causes` call rounding is as loud as rounding is."
+    share = causes[2].to(mel)
+    return mel ** (1 - share) * self.floor[:, None].to(mel) ** share

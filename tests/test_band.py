@@ -249,6 +249,20 @@ def test_texture(model):
     assert abs(z.std() - 1) < 0.02 and abs((z[..., 1:] * z[..., :-1]).mean() - 0.5) < 0.05
 
 
+def test_the_floor_of_16_bits_is_level(model, templates):
+    "Where a score leaves nothing but rounding, the rounding is what is played, whatever a network makes of it."
+    causes = templates.causes(FULL, 200)
+    share, noisy = causes[2], torch.rand(2, 128, 200) + 0.1
+    level = templates.on_floor(noisy, causes)
+    assert (share > 0.99).any() and (share < 1e-3).any()
+    floor = templates.floor[:, None].expand_as(noisy)
+    assert torch.allclose(level[share > 0.999], floor[share > 0.999], rtol=0.01)
+    assert torch.allclose(level[share < 1e-3], noisy[share < 1e-3], rtol=0.02)
+    x = model.mel.scale(noisy).clamp(-1, 1)[None]
+    made = model.with_texture(x, band_notes(FULL), 0.0, torch.Generator())
+    assert torch.allclose(model.mel.inverse(made)[0], level, rtol=1e-3, atol=1e-6)
+
+
 def test_texture_is_fitted(templates):
     "Beating of a known strength is found again, and templates of before have none."
     guess = templates.guess(FULL, 200).clamp(min=1e-3).log()

@@ -26,7 +26,7 @@ TAIL = Parameter(
 )
 
 PASSES = Parameter(
-    "steps", "network passes, 0 for the first guess alone (default: 5, or the model's without templates)",
+    "steps", "network passes, 0 for the first guess alone (default: 2, or the model's without templates)",
     low=0, whole=True,
 )
 
@@ -38,14 +38,14 @@ TEXTURE = Parameter(
 @patch(as_prop=True)
 def usual_passes(self: Msanii):
     "How many network passes `render` takes if nobody says: few where a first guess is near."
-    return 5 if self.plays_band else self.settings.steps
+    return 2 if self.plays_band else self.settings.steps
 
 @patch
 @torch.no_grad()
 def render(self: Msanii,
            score,           # a MIDI file's path or bytes, or a PrettyMIDI
            seed=0,          # the same seed gives the same sound, to the bit on as many threads
-           steps=None,      # network passes, two a step unless guidance is 1; if None 5, the guess being near
+           steps=None,      # network passes, two a step unless guidance is 1; if None 2, the guess being near
            sampler=None,    # ddpm, ddim or dpm; the model's if None
            guidance=None,   # how strongly the score is obeyed; the model's if None
            tail=1.0,        # seconds after the last sound of the score

@@ -1,6 +1,6 @@
 """Does the network play the score? `Msanii.render` against FluidSynth's own rendering of the same score.
 
-    python benchmarks/render.py [--model FOLDER] [--songs 800-859] [--seconds 10] [--steps 5 20]
+    python benchmarks/render.py [--model FOLDER] [--songs 800-859] [--seconds 10] [--steps 2 20]
                                 [--tables piano band obey stems] [--jobs 2]
 
 Each song of POP909 (the environment variable POP909; composed songs without it) gives an excerpt of its
@@ -312,7 +312,7 @@ def parse():
     parser.add_argument("--songs", default="800-859")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--start", type=float, default=30.0)
-    parser.add_argument("--steps", type=int, nargs="*", default=[5, 20])
+    parser.add_argument("--steps", type=int, nargs="*", default=[2, 20])
     parser.add_argument("--tables", nargs="*", default=[*TABLES, "families"])
     parser.add_argument("--jobs", type=int, default=-1)
     return parser.parse_args()

@@ -127,7 +127,23 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #051c62ba
-#| export
+@exercise("40", 1)
+def _(f):
+    from msanii.walk import cover
+    for length, size, overlap in ((10, 4, 1), (100, 40, 10), (41, 40, 20), (5, 8, 2), (512, 160, 40)):
+        wanted = [s.start for s, _ in cover(length, size, overlap)]
+        equal(f(length, size, overlap), wanted, f"starts({length}, {size}, {overlap})")
+
+@exercise("40", 2)
+def _(f):
+    from msanii.walk import cover
+    one = torch.arange(5.0)
+    equal(f(7, [(1, one)]), [0, 0, 1, 2, 3, 4, 0], "blend(7, [(1, 0 to 4)])")
+    two = [(0, torch.zeros(3)), (1, torch.ones(3))]
+    equal(f(4, two), [0, 1 / 3, 2 / 3, 1], "blend(4, zeros at 0 to 2 and ones at 1 to 3)")
+    whole = torch.linspace(-1, 1, 100)
+    parts = [(s.start, whole[s]) for s, _ in cover(100, 40, 10)]
+    equal(f(100, parts), whole, "blend of windows that agree")
 
 # %% ../nbs/75_course.ipynb #1e36f2ae
 #| export

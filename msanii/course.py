@@ -152,7 +152,25 @@ def _(f):
 #| export
 
 # %% ../nbs/75_course.ipynb #81d7d389
-#| export
+@exercise("43", 1)
+def _(f):
+    from msanii.diffusion import Schedule
+    cosine = Schedule.named("cosine", 1000).abar.tolist()
+    for name, abar in {"[0.9, 0.5, 0.1]": [0.9, 0.5, 0.1], "a cosine schedule": cosine}.items():
+        for ratio in (4.0, 1.0, 0.2, 1e-9):
+            first = [t for t, a in enumerate(abar) if a <= ratio * (1 - a)]
+            wanted = (first[0] + 1) / len(abar) if first else 1.0
+            equal(f(abar, ratio), wanted, f"strength_for({name}, {ratio:g})")
+
+@exercise("43", 2)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    x0, guess = torch.randn(2, 1, 2, 8, 9, generator=gen)
+    for abar in (0.9999, 0.7, 0.1):
+        error = (x0 - guess).square().mean()
+        kept = error / (error + (1 - abar) / abar)
+        equal(f(x0, guess, abar), kept * x0 + (1 - kept) * guess, f"give_back(x0, guess, {abar})")
+    equal(f(x0, x0, 0.5), x0, "give_back(x0, x0, 0.5), of a perfect guess,")
 
 # %% ../nbs/75_course.ipynb #6d4aa5fd
 #| export

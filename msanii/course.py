@@ -173,7 +173,21 @@ def _(f):
     equal(f(x0, x0, 0.5), x0, "give_back(x0, x0, 0.5), of a perfect guess,")
 
 # %% ../nbs/75_course.ipynb #6d4aa5fd
-#| export
+@exercise("44", 1)
+def _(f):
+    for a, b, rho in ((0.5, 0.5, 0.0), (0.5, 0.5, 1.0), (0.3, 0.7, 0.5), (0.8, 0.6, -1.0), (1.0, 0.0, 0.4)):
+        weights, both = np.array([a, b]), np.array([[1, rho], [rho, 1]])
+        equal(f(a, b, rho), weights @ both @ weights, f"noise_left({a:g}, {b:g}, {rho:g})")
+
+@exercise("44", 2)
+def _(f):
+    from msanii.diffusion import Schedule
+    for name in ("cosine", "linear"):
+        abar = Schedule.named(name, 1000).abar
+        for t, ratio in ((500, 0.0), (500, 0.5), (700, 0.3), (200, 0.5)):
+            noise = (1 - abar[t]) * (1 - 2 * ratio * (1 - ratio))
+            away = (abar / (1 - abar) / (abar[t] / noise)).log().abs()
+            equal(f(abar, t, ratio), int(away.argmin()), f"honest_timestep({name} schedule, {t}, {ratio:g})")
 
 # %% ../nbs/75_course.ipynb #c2cbd17f
 #| export

@@ -127,7 +127,23 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #051c62ba
-#| export
+@exercise("40", 1)
+def _(f):
+    from msanii.walk import cover
+    for length, size, overlap in ((10, 4, 1), (100, 40, 10), (41, 40, 20), (5, 8, 2), (512, 160, 40)):
+        wanted = [s.start for s, _ in cover(length, size, overlap)]
+        equal(f(length, size, overlap), wanted, f"starts({length}, {size}, {overlap})")
+
+@exercise("40", 2)
+def _(f):
+    from msanii.walk import cover
+    one = torch.arange(5.0)
+    equal(f(7, [(1, one)]), [0, 0, 1, 2, 3, 4, 0], "blend(7, [(1, 0 to 4)])")
+    two = [(0, torch.zeros(3)), (1, torch.ones(3))]
+    equal(f(4, two), [0, 1 / 3, 2 / 3, 1], "blend(4, zeros at 0 to 2 and ones at 1 to 3)")
+    whole = torch.linspace(-1, 1, 100)
+    parts = [(s.start, whole[s]) for s, _ in cover(100, 40, 10)]
+    equal(f(100, parts), whole, "blend of windows that agree")
 
 # %% ../nbs/75_course.ipynb #1e36f2ae
 #| export
@@ -136,10 +152,42 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #81d7d389
-#| export
+@exercise("43", 1)
+def _(f):
+    from msanii.diffusion import Schedule
+    cosine = Schedule.named("cosine", 1000).abar.tolist()
+    for name, abar in {"[0.9, 0.5, 0.1]": [0.9, 0.5, 0.1], "a cosine schedule": cosine}.items():
+        for ratio in (4.0, 1.0, 0.2, 1e-9):
+            first = [t for t, a in enumerate(abar) if a <= ratio * (1 - a)]
+            wanted = (first[0] + 1) / len(abar) if first else 1.0
+            equal(f(abar, ratio), wanted, f"strength_for({name}, {ratio:g})")
+
+@exercise("43", 2)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    x0, guess = torch.randn(2, 1, 2, 8, 9, generator=gen)
+    for abar in (0.9999, 0.7, 0.1):
+        error = (x0 - guess).square().mean()
+        kept = error / (error + (1 - abar) / abar)
+        equal(f(x0, guess, abar), kept * x0 + (1 - kept) * guess, f"give_back(x0, guess, {abar})")
+    equal(f(x0, x0, 0.5), x0, "give_back(x0, x0, 0.5), of a perfect guess,")
 
 # %% ../nbs/75_course.ipynb #6d4aa5fd
-#| export
+@exercise("44", 1)
+def _(f):
+    for a, b, rho in ((0.5, 0.5, 0.0), (0.5, 0.5, 1.0), (0.3, 0.7, 0.5), (0.8, 0.6, -1.0), (1.0, 0.0, 0.4)):
+        weights, both = np.array([a, b]), np.array([[1, rho], [rho, 1]])
+        equal(f(a, b, rho), weights @ both @ weights, f"noise_left({a:g}, {b:g}, {rho:g})")
+
+@exercise("44", 2)
+def _(f):
+    from msanii.diffusion import Schedule
+    for name in ("cosine", "linear"):
+        abar = Schedule.named(name, 1000).abar
+        for t, ratio in ((500, 0.0), (500, 0.5), (700, 0.3), (200, 0.5)):
+            noise = (1 - abar[t]) * (1 - 2 * ratio * (1 - ratio))
+            away = (abar / (1 - abar) / (abar[t] / noise)).log().abs()
+            equal(f(abar, t, ratio), int(away.argmin()), f"honest_timestep({name} schedule, {t}, {ratio:g})")
 
 # %% ../nbs/75_course.ipynb #c2cbd17f
 #| export

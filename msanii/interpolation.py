@@ -50,6 +50,25 @@ def _check_pair(a, b):
         raise InputError(f"a has {a.shape[-2]} channels and b {b.shape[-2]}: give mono or stereo")
     return a, b
 
+# %% ../nbs/44_interpolation.ipynb #301ba94f
+def _mixed_mel(walk, songs, gains, ratio, clip):
+    "The mels of two waveforms (c, n), each at a level that the network knows, mixed linearly: (1, c, f, t)."
+    most = 1 if clip else math.inf
+    mels = [
+        encode_long(walk.m, gain * song, walk.frames).clamp(-most, most) for gain, song in zip(gains, songs)
+    ]
+    return sum(w * x for w, x in zip((1 - ratio, ratio), mels))
+
+# %% ../nbs/44_interpolation.ipynb #df0a542e
+def _blend(ratio, mix, seed):
+    """What becomes of the noise: nothing if both songs share one, else it is mixed with that of the second
+    song."""
+    if mix == "linear": return lambda eps: eps
+    def blend(eps):
+        other = torch.Generator().manual_seed(-1 - seed)  # another stream: ddpm draws from the first
+        return mix_noise(eps, noise(eps.shape, [other], eps.device), ratio, mix)
+    return blend
+
 # %% ../nbs/44_interpolation.ipynb #df189630
 @patch
 @torch.no_grad()
@@ -92,20 +111,3 @@ def interpolate(
         return with_level(decode_long(self, x0, n, seed), level, peak)
 
     return each_item(a, seed, edit)
-
-def _mixed_mel(walk, songs, gains, ratio, clip):
-    "The mels of two waveforms (c, n), each at a level that the network knows, mixed linearly: (1, c, f, t)."
-    most = 1 if clip else math.inf
-    mels = [
-        encode_long(walk.m, gain * song, walk.frames).clamp(-most, most) for gain, song in zip(gains, songs)
-    ]
-    return sum(w * x for w, x in zip((1 - ratio, ratio), mels))
-
-def _blend(ratio, mix, seed):
-    """What becomes of the noise: nothing if both songs share one, else it is mixed with that of the second
-    song."""
-    if mix == "linear": return lambda eps: eps
-    def blend(eps):
-        other = torch.Generator().manual_seed(-1 - seed)  # another stream: ddpm draws from the first
-        return mix_noise(eps, noise(eps.shape, [other], eps.device), ratio, mix)
-    return blend

@@ -40,6 +40,7 @@ def renoise(walk, x0, ts, generator, blend=lambda eps: eps):
 # %% ../nbs/43_style_transfer.ipynb #732caa69
 STRENGTH = Parameter("strength", "0 returns the music, 1 forgets it", 0.5, low=0, high=1)
 
+# %% ../nbs/43_style_transfer.ipynb #352dd541
 @patch
 @torch.no_grad()
 def style_transfer(

@@ -36,6 +36,7 @@ def _scalar(value):
     "The number in an array or tensor of no axes; any other value as it is."
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
+# %% ../nbs/40_walk.ipynb #d7d91591
 @dataclass(frozen=True)
 class Parameter:
     """A setting of a task. `check(value)` returns the value if it can be used, and is the only place where
@@ -72,6 +73,7 @@ class Parameter:
             raise InputError(f"{name or self.name} is {value!r}: give {self.words}")
         return check_number(value, name or self.name, self.words, self.low, self.high, self.whole)
 
+# %% ../nbs/40_walk.ipynb #cdce34ce
 @dataclass(frozen=True)
 class Switch(Parameter):
     "A setting that is on or off."
@@ -121,6 +123,7 @@ def seeds(seed, batch):
         raise InputError(f"{len(found)} seeds for a batch of {batch}: give one an item, or a single one")
     return found
 
+# %% ../nbs/40_walk.ipynb #95da3e37
 def each_item(waveform, seed, edit):
     "Apply edit(item (c, n), its seed) to each item of a waveform (c, n) or (b, c, n)."
     batch = waveform if waveform.ndim == 3 else waveform[None]
@@ -226,6 +229,7 @@ def half(network):
             return network(x, *rest).float()
     return run
 
+# %% ../nbs/40_walk.ipynb #1b099585
 class Walk:
     """How a task walks with a model `m`: the settings that all tasks share. InputError for those that cannot
     be."""

@@ -16,7 +16,7 @@ from .audio import InputError, check_waveform
 from .long import ceiling_of, decode_long, encode_long, familiar_gain, rms, with_level
 from .pipeline import Msanii
 from .samplers import noise
-from .style_transfer import STRENGTH, renoise
+from .style_transfer import RETELL, STRENGTH, like, renoise
 from .walk import Parameter, Walk, check_length, each_item
 
 # %% ../nbs/44_interpolation.ipynb #c13011
@@ -85,6 +85,7 @@ def interpolate(
     window=None,  # seconds that the network hears at once
     progress=True,  # show a bar
     callback=None,  # callback(i, t, x, x0) follows each step
+    through=None,  # "sound", the default; or "score": a score between theirs, played (`score_between`)
 ):
     """A waveform between two (Maina 2023, arXiv 2301.06468).
 
@@ -97,11 +98,17 @@ def interpolate(
     check_length(self, n / self.mel.sample_rate, "the result's length")
     walk = Walk(self, steps, sampler, window=window, progress=progress, callback=callback)
     ts, others = walk.timesteps(strength), iter(b if b.ndim == 3 else b[None])
+    told = self.retells(through)
 
     def edit(item, seed):
         other = next(others)
         # silence that is put behind a song makes it no quieter
         gains = familiar_gain(item), familiar_gain(other)
+        if told:
+            made = self.render(self.score_between(item, other, ratio), seed, steps, sampler, window=window,
+                               progress=progress, callback=callback)
+            level = _between(rms(item), rms(other), ratio)
+            return with_level(like(made, c, n), level, max(ceiling_of(item), ceiling_of(other)))
         item, other = (F.pad(w, (0, max(0, n - w.shape[-1])))[:, :n].expand(c, n) for w in (item, other))
         x0 = _mixed_mel(walk, (item, other), gains, ratio, clip=bool(ts))
         if ts:

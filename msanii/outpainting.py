@@ -112,6 +112,7 @@ def outpaint(
     window=None,  # seconds that the network hears at once; it slides where that is too little
     progress=True,  # show a bar
     callback=None,  # callback(i, t, x, x0) follows each step
+    through=None,  # "score": hear it, compose on and play that; "sound": as the network dreams it
 ):
     """Continue a waveform; its own samples stay as they are, but for the crossfade at each joint.
 
@@ -124,8 +125,11 @@ def outpaint(
     left, right = (new if side in (name, "both") else 0 for name in ("left", "right"))
     check_length(self, (left + n + right) / rate, "seconds, with the waveform,")
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
+    through = self.way(through, score, method)
     filling = Filling(walk, method, score, jump, resamplings, context, fade)
     reach, near, fade = context_samples(filling), round(REACH * rate), round(filling.fade * rate)
+    sides = (0, left), (left + n, left + n + right)
+    spans = [(a / rate, b / rate) for a, b in sides if b > a]
 
     def edit(item, seed):
         gain, generator, out = (
@@ -134,6 +138,7 @@ def outpaint(
             F.pad(item, (left, right)),
         )
         where = torch.arange(out.shape[-1], device=out.device)
+        if through == "score": filling.score = self.filled_score(out, spans, seed, 1)
 
         def grow(lo, hi, keep, beside):
             x, original = (

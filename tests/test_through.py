@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from msanii import Msanii
+from msanii.audio import InputError, load_audio, resample, save_audio
 from msanii.pipeline import Settings, pretrained_vocoder
 from msanii.pulse import RATE
-from msanii.through import best_lag, echoed
+from msanii.score import render_score, song_by_rules
+from msanii.through import best_lag, echoed, voices
 from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, Transcriber
 from msanii.unet import UNet
 
@@ -82,3 +84,96 @@ def test_a_hole_gets_the_notes_of_before(model, monkeypatch):
     assert {n.velocity for n in inside} == {n.velocity for i in score.instruments for n in i.notes}
     monkeypatch.setattr(model, "hear", lambda waveform: torch.zeros(ROWS, 1700))
     assert model.filled_score(torch.zeros(2, 1700 * 1024), [span]) is None
+
+
+@pytest.fixture(scope="module")
+def shipped(): return Msanii.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def played():
+    "Twelve seconds that FluidSynth plays, (2, n)."
+    return render_score(song_by_rules(3, seconds=12))[:, : 12 * 44_100]
+
+
+def notes_of(score): return [n for i in score.instruments for n in i.notes]
+
+
+def test_voices():
+    "The lowest of each half bar, or the highest; none, or all."
+    table = np.array([[0, 1, 60, 80], [1, 2, 40, 80], [1, 2, 70, 80], [2, 3, 50, 80], [3.5, 4, 45, 80.0]])
+    assert voices(table, 0.5)[:, 2].tolist() == [40, 60, 45]
+    assert voices(table, 0.5, top=True)[:, 2].tolist() == [70, 60, 50]
+    assert len(voices(table, 0)) == 0 and len(voices(table, 1)) == 5
+
+
+def test_a_song_is_told_anew(shipped, played):
+    "By other players, with its own notes or others, as long and as loud as it was."
+    m, how = shipped, dict(steps=1, progress=False)
+    score = m.retold(played, "melody=violin, piano=guitar")
+    assert {i.program for i in score.instruments if not i.is_drum} == {24, 40}
+    pitches = lambda s: sorted(n.pitch for n in notes_of(s))
+    assert pitches(score) == pitches(m.retold(played)) != pitches(m.retold(played, strength=0.8))
+    made, again = (m.style_transfer(played, 0, instruments="piano=guitar", **how) for _ in range(2))
+    assert made.shape == played.shape and torch.equal(made, again)
+    assert abs(20 * torch.log10(made.square().mean() / played.square().mean()) / 2) < 1
+    assert m.style_transfer(played[:1, :200_000], 0, through="score", **how).shape == (1, 200_000)
+    with pytest.raises(InputError, match="next to nothing"):
+        m.style_transfer(torch.zeros(2, 90_000), 0, through="score", **how)
+    with pytest.raises(InputError, match="choose 'score'"):
+        m.style_transfer(played, 0, through="sound", instruments="piano=guitar", **how)
+
+
+def test_between_two_scores(shipped, played):
+    "The ends are the songs' own notes; between them lie tempo and length, and both songs are heard."
+    m, other = shipped, render_score(song_by_rules(8, seconds=9))[:, : 9 * 44_100]
+    ends = [m.score_between(played, other, r) for r in (0, 0.5, 1)]
+    tempi = [s.get_tempo_changes()[1][0] for s in ends]
+    assert min(tempi[0], tempi[2]) - 0.1 <= tempi[1] <= max(tempi[0], tempi[2]) + 0.1
+    own = lambda s, w: {n.pitch for n in notes_of(s)} <= {n.pitch for n in notes_of(m.retold(w))}
+    assert own(ends[0], played) and own(ends[2], other)
+    assert notes_of(ends[1]) and not own(ends[1], other)
+    made = m.interpolate(played, other, 0.5, through="score", steps=1, progress=False)
+    assert made.shape == (2, round((played.shape[1] + other.shape[1]) / 2))
+
+
+def test_a_model_without_ears_says_so(model, played):
+    "Through the score only where the model can hear, compose and play."
+    model.transcriber = None
+    for call in (lambda: model.style_transfer(played, 0, through="score"),
+                 lambda: model.interpolate(played, played, through="score"),
+                 lambda: model.outpaint(played, 1, through="score")):
+        with pytest.raises(InputError, match="cannot hear, compose and play"): call()
+
+
+def test_a_continuation_is_composed(shipped, played):
+    "What is added plays notes, those before it stay to the bit, and a seed says what comes."
+    m, n = shipped, played.shape[1]
+    made = m.outpaint(played, 4, steps=2, seed=1, progress=False)
+    assert made.shape == (2, n + 4 * 44_100) and torch.equal(made[:, : n - 4410], played[:, : n - 4410])
+    assert (m.hear(made[:, n:])[PLACES["struck"]].amax(0) > 0.5).sum() >= 3
+    again, other = (m.outpaint(played, 4, steps=2, seed=s, progress=False) for s in (1, 2))
+    assert torch.equal(made, again) and not torch.equal(made, other)
+
+
+def test_a_long_recording_of_another_rate(shipped, played, tmp_path):
+    "Twenty minutes, mono, 22,050 Hz: transcribed, a hole filled through the score, learned from."
+    from msanii.adapting import adapt, fitted
+    from msanii.corpus import record_corpus
+    from msanii.training import RECIPES
+    from dataclasses import replace
+    low = resample(played.mean(0, keepdim=True), 44_100, 22_050)
+    (tmp_path / "rec").mkdir()
+    save_audio(tmp_path / "rec" / "long.wav", low.repeat(1, 100), 22_050)
+    waveform = load_audio(tmp_path / "rec" / "long.wav")
+    assert waveform.shape[1] == pytest.approx(1200 * 44_100, rel=1e-3)
+    score = shipped.transcribe(waveform)
+    assert 1190 < score.get_end_time() < 1202 and len(notes_of(score)) > 1000
+    filled = shipped.inpaint(waveform, [(600, 602)], steps=1, progress=False)
+    changed = (filled != waveform).any(0).nonzero()[:, 0]
+    assert 599.9 * 44_100 < changed.min() and changed.max() < 602.1 * 44_100
+    corpus = record_corpus(tmp_path / "rec", tmp_path / "corpus", seconds=60, n_jobs=1, progress=False)
+    recipe = replace(fitted(RECIPES["unet"]["adapt"], shipped), steps=1, batch=1, frames=32, warmup=1,
+                     ema_start=1, ema_every=1, save_every=2, validate_every=10)
+    new, _, history = adapt(shipped, corpus, recipe, None, progress=False)
+    assert history[-1]["step"] == 1 and new.unet is not shipped.unet

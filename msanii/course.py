@@ -126,6 +126,33 @@ def equal(found, wanted, call, eps=1e-5):
 # %% ../nbs/75_course.ipynb #1281972c
 #| export
 
+# %% ../nbs/75_course.ipynb #49f691db
+@exercise("35", 1)
+def _(f):
+    for teacher, student, times in ((20, 5, 2), (20, 10, 1), (64, 1, 6), (5, 3, 1), (4, 4, 0), (3, 8, 0)):
+        equal(f(teacher, student), times, f"halvings({teacher}, {student})")
+
+@exercise("35", 2)
+def _(f):
+    for i in range(3):
+        guess, x = torch.randn(2, 5, generator=torch.Generator().manual_seed(i)).double()
+        numbers = (0.2 + 0.1 * i, 0.9 - 0.1 * i, 0.8, 0.5)
+        alpha_t, sigma_t, alpha_s, sigma_s = numbers
+        z = alpha_s * guess + sigma_s * (x - alpha_t * guess) / sigma_t
+        equal(f(z, x, *numbers), guess, "lesson(z, x, {}, {}, {}, {})".format(*numbers))
+
+# %% ../nbs/75_course.ipynb #fcb9b91c
+@exercise("36", 1)
+def _(f):
+    for songs, seconds in ((1, 240), (1000, 30), (3, 1)):
+        equal(f(songs, seconds), songs * (seconds * 44_100 // 1024) * 256, f"mel_bytes({songs}, {seconds})")
+
+@exercise("36", 2)
+def _(f):
+    for windows, frames, rate in ((700, 512, 70_000), (10, 512, 5120), (1, 100, 5120), (10, 513, 5120)):
+        wanted = math.ceil(windows * frames / rate)
+        equal(f(windows, frames, rate), wanted, f"readers({windows}, {frames}, {rate})")
+
 # %% ../nbs/75_course.ipynb #051c62ba
 @exercise("40", 1)
 def _(f):

@@ -119,8 +119,8 @@ def _as_loud_as(self: Msanii, score, waveform, spans):
 def retold(self: Msanii, waveform, instruments=None, strength=0.0, seed=0):
     """The score of a waveform (c, n), for other players and varied by the composer, as loud as it is.
 
-    instruments: who plays, 'melody=flute, piano=guitar'; strength: 0 keeps the notes, 1 writes others. Returns
-    a `PrettyMIDI`. InputError where next to nothing is heard."""
+    instruments: who plays, 'melody=flute, piano=guitar'; strength: 0 keeps the notes, 1 writes others.
+    Returns a `PrettyMIDI`. InputError where next to nothing is heard."""
     players, (score, _) = parse_players(instruments or {}), self.heard_around(waveform, [], echo=False)
     if score is None:
         raise InputError("next to nothing is heard in the waveform, which is to be edited through its score: "

@@ -250,7 +250,7 @@ def test_texture(model):
 
 
 def test_the_floor_of_16_bits_is_level(model, templates):
-    "Where a score leaves nothing but rounding, the rounding is what is played, whatever a network makes of it."
+    "Where a score leaves nothing but rounding, the rounding is played, whatever a network makes of it."
     causes = templates.causes(FULL, 200)
     share, noisy = causes[2], torch.rand(2, 128, 200) + 0.1
     level = templates.on_floor(noisy, causes)

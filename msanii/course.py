@@ -76,7 +76,23 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #e2096fec
-#| export
+@exercise("14", 1)
+def _(f):
+    density = lambda x, mean, sigma: math.exp(-((x - mean) ** 2) / (2 * sigma**2))
+    for x, alpha, sigma, p in ((0.5, 0.6, 0.8, 0.01), (-0.3, 0.9, 0.4, 0.5), (1.2, 0.2, 0.98, 0.3)):
+        one, zero = p * density(x, alpha, sigma), (1 - p) * density(x, -alpha, sigma)
+        equal(f(x, alpha, sigma, p), one / (one + zero), f"probability({x}, {alpha}, {sigma}, {p})")
+
+@exercise("14", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for n, alpha, sigma, p in ((1, 0.6, 0.8, 0.3), (5, 0.3, 0.95, 0.1)):
+        x = alpha + sigma * torch.randn(n, 7, generator=generator)
+        one, zero = ((-((x - s * alpha) ** 2) / (2 * sigma**2)).double().sum(0).exp() for s in (1, -1))
+        wanted = (p * one - (1 - p) * zero) / (p * one + (1 - p) * zero)
+        equal(f(x, alpha, sigma, p), wanted, f"mean_of(x of shape {tuple(x.shape)}, {alpha}, {sigma}, {p})")
+    sure = torch.tensor([1.0, -1.0]).expand(100, 2)
+    equal(f(sure, 0.999, 0.05, 0.2), [1, -1], "mean_of(a hundred copies of little noise, 0.999, 0.05, 0.2)")
 
 # %% ../nbs/75_course.ipynb #c8c48137
 #| export

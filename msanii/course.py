@@ -73,7 +73,28 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #9c85aea1
-#| export
+@exercise("13", 1)
+def _(f):
+    x = torch.ones(4000, 2, 3)
+    y = f(x, torch.Generator().manual_seed(0))
+    assert tuple(y.shape) == (4000, 2, 3), f"quieter(x of shape (4000, 2, 3)) has the shape {tuple(y.shape)}."
+    assert (y == y[:, :1, :1]).all(), "quieter: a window has one gain, for all of its channels and samples."
+    decibels = 20 * torch.log10(y[:, 0, 0])
+    assert -40 <= decibels.min() < -39.5 and -0.5 < decibels.max() <= 1e-4, \
+        f"quieter: gains lie between {decibels.min():.1f} and {decibels.max():.1f} dB."
+    middle = decibels.median().item()
+    assert abs(middle + 20) < 2, f"quieter: half of the gains are below {middle:.1f} dB; evenly means -20."
+    again = f(x, torch.Generator().manual_seed(0))
+    assert torch.equal(y, again), "quieter: the same generator should give the same gains."
+    equal(f(-0.5 * x, torch.Generator().manual_seed(0)), -0.5 * y, "quieter(-0.5 * x)")
+
+@exercise("13", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for b, t, d, kernel in ((1, 9, 3, 3), (2, 12, 4, 7), (1, 5, 2, 1)):
+        h, weight = torch.randn(b, t, d, generator=generator), torch.randn(d, kernel, generator=generator)
+        wanted = torch.nn.functional.conv1d(h.mT, weight[:, None], padding=kernel // 2, groups=d).mT
+        equal(f(h, weight), wanted, f"mix(h of {tuple(h.shape)}, weight of {tuple(weight.shape)})")
 
 # %% ../nbs/75_course.ipynb #e2096fec
 @exercise("14", 1)
@@ -95,10 +116,51 @@ def _(f):
     equal(f(sure, 0.999, 0.05, 0.2), [1, -1], "mean_of(a hundred copies of little noise, 0.999, 0.05, 0.2)")
 
 # %% ../nbs/75_course.ipynb #c8c48137
-#| export
+@exercise("15", 1)
+def _(f):
+    for seconds in (0.0, 1.0, 2.5, 0.0115, 180.0):
+        equal(f(seconds), round(seconds * 44_100 / 1024), f"frame_of({seconds})")
+
+@exercise("15", 2)
+def _(f):
+    from msanii.transcriber import PLACES, find_notes
+    for table in ([[2, 9, 60, 80, 0]], [[0, 20, 21, 1, 0], [3, 12, 64, 127, 0], [12, 30, 64, 50, 0]],
+                  [[4, 10, 108, 90, 0], [10, 11, 30, 64, 0]]):
+        p = f(np.array(table, float), 40)
+        call = f"paint({table}, 40)"
+        assert np.shape(p) == (272, 40), f"{call} has the shape {np.shape(p)}; it should be (272, 40)."
+        equal(find_notes(p, seconds=1), table, f"find_notes({call}, seconds=1)")
+        assert np.sum(np.asarray(p)[PLACES["struck"]]) == len(table), f"{call}: a note is struck in one frame."
+    p = np.asarray(f(np.array([[2, 20, 60, 80, 0], [9, 20, 60, 70, 0]], float), 40))
+    equal(p[PLACES["sounding"]].sum(), 18, "the sounding cells of a key that is struck again while it sounds")
 
 # %% ../nbs/75_course.ipynb #aaf6c345
-#| export
+@exercise("20", 1)
+def _(f):
+    for key_up, pedal, wanted in (
+            (1.0, [], 1.0), (1.0, [(0.5, 127), (2.0, 0)], 2.0), (1.0, [(1.5, 127), (2.0, 0)], 1.0),
+            (1.0, [(0.0, 64), (0.9, 63)], 1.0), (1.0, [(0.0, 127), (1.2, 90), (3.0, 63), (4.0, 0)], 3.0),
+            (2.5, [(0.0, 127), (1.0, 0), (2.0, 80)], math.inf)):
+        found = f(key_up, list(pedal))
+        assert found == wanted, f"rings_until({key_up}, {pedal}) gives {found}; it should be {wanted}."
+
+@exercise("20", 2)
+def _(f):
+    import pretty_midi
+    for semitones in (12, -5, 0):
+        score = pretty_midi.PrettyMIDI()
+        for drum, pitches in ((False, (0, 60, 120)), (True, (36, 42))):
+            score.instruments.append(pretty_midi.Instrument(11, is_drum=drum))
+            score.instruments[-1].notes = [pretty_midi.Note(70 + p % 7, p, 0.5, 1.0) for p in pitches]
+        found, call = f(score, semitones), f"transposed(score, {semitones})"
+        old, kit = ([n.pitch for n in i.notes] for i in score.instruments)
+        assert (old, kit) == ([0, 60, 120], [36, 42]), f"{call} changes the score that it was given."
+        assert isinstance(found, pretty_midi.PrettyMIDI), f"{call} gives {found!r}; it should be a PrettyMIDI."
+        assert len(found.instruments) == 2, f"{call}: it should have both instruments."
+        wanted = [p + semitones for p in old if 0 <= p + semitones <= 127]
+        equal([n.pitch for n in found.instruments[0].notes], wanted, f"the pitches of {call}")
+        equal([n.pitch for n in found.instruments[1].notes], kit, f"the drums of {call}")
+        equal([n.velocity for n in found.instruments[1].notes], [71, 70], f"the velocities of {call}")
 
 # %% ../nbs/75_course.ipynb #86c8c516
 #| export

@@ -110,7 +110,8 @@ def three_vocoders(d):
 def frame_block(d):
     "FrameBlock: frames are mixed feature by feature, then features frame by frame, and the skip is added"
     names = (("h\n(b, t, d)", "data"), ("depthwise conv\nover 7 frames", "network"),
-             ("norm of\neach frame", "rule"), ("d → 3 d", "network"), ("GELU", "rule"), ("3 d → d", "network"))
+             ("norm of\neach frame", "rule"), ("d → 3 d", "network"), ("GELU", "rule"),
+             ("3 d → d", "network"))
     boxes = [d.box(20 + 112 * i, 70, 96, 44, name, kind, 11) for i, (name, kind) in enumerate(names)]
     plus = d.box(694, 77, 30, 30, "+", round=15)
     for a, b in zip(boxes, [*boxes[1:], plus]): d.join(a, b)
@@ -153,3 +154,181 @@ def pedal_roll(d):
     for x in (2.9, 12.2):
         d.line((left + cell * x, 20), (left + cell * x, 218), arrow=False, dashed=True, colour=SOFT)
     d.text(left, 234, "a cell is a frame, 1,024 samples wide about its centre", 11, "start", SOFT)
+
+
+@diagram(760, 250)
+def corpus(d):
+    "A corpus: songs are played once, kept as files, and read again and again as windows"
+    song = d.box(20, 100, 80, 44, "song", "data")
+    score = d.box(150, 100, 110, 44, "score,\nperhaps changed", "data", 12)
+    d.join(song, score)
+    sound = d.box(320, 40, 110, 36, "render_score", "rule", 12)
+    table = d.box(320, 168, 110, 36, "band_notes", "rule", 12)
+    d.line((205, 100), (205, 58), (318, 58)).line((205, 144), (205, 186), (318, 186))
+    d.box(480, 20, 130, 210, "", "plain", dashed=True)
+    d.text(545, 122, "corpus.json", 12)
+    wave = d.box(492, 40, 106, 36, "001.npy", "known", 12)
+    notes = d.box(492, 168, 106, 36, "001.notes.npy", "known", 12)
+    window = d.box(650, 90, 90, 64, "window i:\nwaveform,\nrolls", "new", 12)
+    d.join(sound, wave).join(table, notes)
+    d.line((598, 58), (695, 58), (695, 88)).line((598, 186), (695, 186), (695, 156))
+    d.text(205, 222, "other instruments, an excerpt, rests:\ndrawn from the song's number", 11, fill=SOFT)
+    d.text(545, 240, "on disk", 11, fill=SOFT)
+
+
+@diagram(760, 260)
+def windows_by_number(d):
+    "Item i: seed and index start a generator, which draws a song and a frame"
+    pair = d.box(20, 30, 110, 40, "seed 0, item 7", "data", 12)
+    rng = d.box(180, 30, 120, 40, "a generator of\nits own", "rule", 12)
+    place = d.box(350, 30, 120, 40, "song 4,\nframe 25", "data", 12)
+    d.join(pair, rng).join(rng, place)
+    for song in range(1, 5):
+        d.text(60, 77 + 36 * song, f"song {song}", 12, "end")
+        d.box(75, 64 + 36 * song, 640, 26, "", "plain")
+    for item, song, frame in ((5, 3, 248), (6, 2, 267), (7, 4, 25)):
+        d.box(75 + frame * 640 / 904, 64 + 36 * song, 255 * 640 / 904, 26, f"item {item}", "new", 12)
+    d.line((410, 70), (410, 90), (130, 90), (130, 206))
+    d.text(660, 40, "Any worker finds the same\nitem 7, whatever has been\nread before.", 11, fill=SOFT)
+
+
+@diagram(760, 250)
+def sheet_grid(d):
+    "Two bars of a sheet: sixteenths, beats, bars, notes, and the seconds of each beat"
+    left, cell = 70, 21
+    def at(s): return left + cell * s
+    for name, y in (("bar", 24), ("beat", 48), ("slot", 72), ("notes", 130), ("s", 208)):
+        d.text(left - 12, y, name, 12, "end")
+    for bar in range(2): d.box(at(16 * bar), 14, 16 * cell, 20, f"{bar}", "data", 12, round=2)
+    for beat in range(8): d.box(at(4 * beat), 38, 4 * cell, 20, f"{beat % 4}", "known", 11, round=2)
+    d.grid(left, 62, 32 * cell, 20, [["plain"] * 32])
+    for s in range(32): d.text(at(s) + cell / 2, 72, s % 16, 9, fill=SOFT)
+    for s in range(33):
+        colour, width = "#e4e4e4" if s % 4 else SOFT, 2 if s % 16 == 0 else 1
+        d.line((at(s), 92), (at(s), 190), arrow=False, colour=colour, width=width)
+    melody = (0, 4, 1), (4, 6, 0), (6, 8, 1), (8, 16, 2), (16, 20, 0), (22, 24, 1), (24, 32, 2)
+    for kind, notes in (("new", melody), ("rule", ((0, 16, 4), (16, 32, 3)))):
+        for on, off, row in notes: d.box(at(on), 94 + 19 * row, cell * (off - on), 16, "", kind, round=2)
+    seconds = 0.06
+    for beat, length in enumerate((0.67, 0.66, 0.68, 0.7, 0.72, 0.66, 0.65, 0.67, 0)):
+        d.text(at(4 * beat), 208, f"{seconds:.2f}", 11, fill=SOFT)
+        seconds += length
+    words = "pink: melody, green: piano. Notes begin and end on lines; the times below know the tempo."
+    d.text(left, 234, words, 11, "start", SOFT)
+
+
+@diagram(760, 170)
+def onset_sustain(d):
+    "The two channels of a sheet's roll: a key that is struck four times, and one that is held"
+    struck = "struck four times, four sixteenths each", (0, 4, 8, 12)
+    for i, (words, on) in enumerate((struck, ("held", (0,)))):
+        x = 90 + 340 * i
+        d.text(x + 150, 26, words, 12)
+        onset = ["new" if j in on else "plain" for j in range(16)]
+        sustain = ["plain" if j in on else "known" for j in range(16)]
+        d.grid(x, 46, 304, 24, [onset])
+        d.grid(x, 86, 304, 24, [sustain])
+    d.text(80, 58, "onset", 12, "end").text(80, 98, "sustain", 12, "end")
+    words = "A note begins at its onset, and goes on as long as sustains follow it."
+    d.text(90, 138, words, 11, "start", SOFT)
+
+
+NOTES = "C Db D Eb E F Gb G Ab A Bb B".split()
+
+
+def _rows(d, x, y, pitches, bass):
+    "The 24 numbers of a chord, as cells."
+    for half, on, kind in ((0, pitches, "new"), (1, (bass,), "known")):
+        at = x + half * 290
+        d.grid(at, y, 276, 24, [[kind if i in on else "plain" for i in range(12)]])
+        for i in range(12): d.text(at + 23 * i + 11.5, y + 12, int(i in on), 11)
+
+
+@diagram(760, 240)
+def chord_symbol(d):
+    "The parts of a chord symbol, and the 24 numbers that they become"
+    root = d.box(80, 20, 70, 40, "F#", "data", 18)
+    quality = d.box(154, 20, 100, 40, "m7b5", "rule", 18)
+    bass = d.box(258, 20, 60, 40, "/C", "known", 18)
+    parts = "root: 6", "quality: 0 3 6 10\nsemitones above the root", "bass: 0"
+    for box, words in zip((root, quality, bass), parts):
+        d.text(box[0] + box[2] / 2, 84, words, 11, fill=SOFT)
+    d.text(560, 40, "6 + (0, 3, 6, 10) = 6, 9, 12, 16\nthat is F#, A, C, E: pitch classes 6, 9, 0, 4", 12)
+    for half in range(2):
+        for i, name in enumerate(NOTES): d.text(100 + 290 * half + 23 * i + 11.5, 152, name, 11, fill=SOFT)
+    _rows(d, 100, 166, (0, 4, 6, 9), 0)
+    d.text(90, 178, "24 numbers", 12, "end")
+    d.text(238, 212, "which notes", 11, fill=SOFT).text(528, 212, "which of them is lowest", 11, fill=SOFT)
+
+
+@diagram(760, 170)
+def chord_rows(d):
+    "Transposing a chord rotates each half of its 24 numbers"
+    for half in range(2):
+        for i, name in enumerate(NOTES): d.text(100 + 290 * half + 23 * i + 11.5, 24, name, 11, fill=SOFT)
+    for y, name, pitches, bass in ((40, "C/E", (0, 4, 7), 4), (110, "D/F#", (2, 6, 9), 6)):
+        d.text(88, y + 12, name, 13, "end")
+        _rows(d, 100, y, pitches, bass)
+    for x in (0, 4, 7): d.line((100 + 23 * x + 11.5, 66), (100 + 23 * (x + 2) + 11.5, 108))
+    d.line((390 + 23 * 4 + 11.5, 66), (390 + 23 * 6 + 11.5, 108))
+    d.text(680, 88, "two semitones\nhigher", 11, fill=SOFT)
+
+
+@diagram(760, 130)
+def splits(d):
+    "The songs of POP909 in a row, and what each part of them is for"
+    left, width = 30, 700
+    for first, last, words, kind in ((1, 779, "1 to 779: to learn from", "data"), (780, 799, "", "rule"),
+                                     (800, 909, "800 to 909", "new")):
+        x, w = left + width * (first - 1) / 909, width * (last - first + 1) / 909
+        d.box(x, 30, w, 44, words, kind, 12, round=1)
+    d.text(left + width * 789 / 909, 94, "780 to 799:\nto choose by", 11, "end", SOFT)
+    d.text(left + width, 94, "to report\non", 11, "end", SOFT)
+
+
+@diagram(760, 210)
+def excerpt_cut(d):
+    "An excerpt of a score: a note that is held into it begins with it"
+    start, end = 220, 600
+    for x, w, y, kind in ((60, 120, 40, "plain"), (140, 150, 70, "new"), (230, 110, 100, "data"),
+                          (350, 160, 40, "data"), (520, 170, 70, "data"), (640, 80, 100, "plain")):
+        d.box(x, y, w, 20, "", kind, round=2)
+    for x in (start, end): d.line((x, 20), (x, 170), arrow=False, dashed=True)
+    d.text(start, 184, "start", 12).text(end, 184, "start + seconds", 12)
+    d.text(210, 134, "held into it: the naive cut\nloses it, ours begins it here", 11, "end", SOFT)
+    d.text(612, 134, "cut off at the end", 11, "start", SOFT)
+    d.text(410, 134, "blue: begins inside", 11, fill=SOFT)
+
+
+@diagram(760, 290)
+def condition_fields(d):
+    "The fields of a condition, one below the other, beside x_t: what enters the U-Net"
+    x, w = 150, 250
+    d.text(x + w / 2, 20, "condition: 658 rows, a column for each frame", 12)
+    d.box(x, 36, w, 120, "score: 528 rows\nthree roles, struck and sounding", "data", 12, round=1)
+    d.box(x, 156, w, 18, "shown: 1 1 1 1 1 1 1 1 1 1", "known", 10, round=1)
+    d.box(x, 182, 90, 60, "context:\n128 rows", "data", 12, round=1)
+    d.box(x + 90, 182, 60, 60, "0", "plain", 12, round=1)
+    d.box(x + 150, 182, 100, 60, "the mel that\nis kept", "data", 12, round=1)
+    shown = (0, 90, "1 1 1 1", "known"), (90, 60, "0 0", "plain"), (150, 100, "1 1 1 1", "known")
+    for at, width, words, kind in shown:
+        d.box(x + at, 242, width, 18, words, kind, 10, round=1)
+    d.text(x - 12, 96, "rows 0 to 527", 11, "end", SOFT).text(x - 12, 165, "row 528", 11, "end", SOFT)
+    d.text(x - 12, 212, "rows 529 to 656", 11, "end", SOFT).text(x - 12, 251, "row 657", 11, "end", SOFT)
+    d.text(x + 120, 276, "a hole", 11, fill=SOFT)
+    noise = d.box(460, 190, 100, 60, "x_t\n128 mel bins", "noise", 12)
+    net = d.box(630, 100, 100, 60, "U-Net", "network")
+    d.line((400, 110), (628, 122)).line((560, 220), (680, 220), (680, 162))
+
+
+@diagram(760, 200)
+def guidance(d):
+    "Guidance: from the answer without the condition, through the answer with it, and beyond"
+    points = ((120, 130, "0: without\nthe condition"), (330, 90, "1: with it"), (540, 50, "2: twice\nas far"))
+    d.line((120, 130), (700, 19.5), dashed=True, colour=SOFT)
+    d.line((120, 130), (318, 92.3), width=2.5)
+    for x, y, words in points:
+        d.box(x - 7, y - 7, 14, 14, "", "network", round=7)
+        d.text(x, y + 34, words, 12)
+    d.text(215, 88, "what the condition adds", 11, fill=SOFT)
+    d.text(640, 50, "g", 13, fill=SOFT)

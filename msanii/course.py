@@ -130,7 +130,8 @@ def _(f):
         call = f"paint({table}, 40)"
         assert np.shape(p) == (272, 40), f"{call} has the shape {np.shape(p)}; it should be (272, 40)."
         equal(find_notes(p, seconds=1), table, f"find_notes({call}, seconds=1)")
-        assert np.sum(np.asarray(p)[PLACES["struck"]]) == len(table), f"{call}: a note is struck in one frame."
+        strokes = np.sum(np.asarray(p)[PLACES["struck"]])
+        assert strokes == len(table), f"{call}: a note is struck in one frame."
     p = np.asarray(f(np.array([[2, 20, 60, 80, 0], [9, 20, 60, 70, 0]], float), 40))
     equal(p[PLACES["sounding"]].sum(), 18, "the sounding cells of a key that is struck again while it sounds")
 
@@ -155,7 +156,8 @@ def _(f):
         found, call = f(score, semitones), f"transposed(score, {semitones})"
         old, kit = ([n.pitch for n in i.notes] for i in score.instruments)
         assert (old, kit) == ([0, 60, 120], [36, 42]), f"{call} changes the score that it was given."
-        assert isinstance(found, pretty_midi.PrettyMIDI), f"{call} gives {found!r}; it should be a PrettyMIDI."
+        good = isinstance(found, pretty_midi.PrettyMIDI)
+        assert good, f"{call} gives {found!r}; it should be a PrettyMIDI."
         assert len(found.instruments) == 2, f"{call}: it should have both instruments."
         wanted = [p + semitones for p in old if 0 <= p + semitones <= 127]
         equal([n.pitch for n in found.instruments[0].notes], wanted, f"the pitches of {call}")
@@ -299,7 +301,8 @@ def _(f):
     for rows, wanted in (
             ([[0, 2, 60, 80, 0]], [[0, 1, 60, 80, 0]]),
             ([[0, 1, 60, 80, 0], [1, 4, 60, 90, 0]], [[0, 2, 60, 90, 0]]),
-            ([[0, 4, 60, 90, 0], [1, 2, 60, 80, 0], [1, 2, 60, 70, 1]], [[0, 1, 60, 70, 1], [0, 2, 60, 90, 0]]),
+            ([[0, 4, 60, 90, 0], [1, 2, 60, 80, 0], [1, 2, 60, 70, 1]],
+             [[0, 1, 60, 70, 1], [0, 2, 60, 90, 0]]),
             ([[3, 4, 72, 50, 2], [3, 7, 64, 60, 2]], [[1, 2, 72, 50, 2], [1, 4, 64, 60, 2]])):
         equal(f(np.array(rows)), wanted, f"eighths({rows})")
 

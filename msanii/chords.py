@@ -86,6 +86,7 @@ class Chord(NamedTuple):
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SYMBOL = re.compile(r"([A-G])([#b♯♭]*)(:?)(.*?)(?:/([^/]+))?")
 
+# %% ../nbs/24_chords.ipynb #79ea9738
 def _note(letter, accidentals):
     "The pitch class of a written note."
     sharp, flat = (sum(accidentals.count(sign) for sign in signs) for signs in ("#♯", "b♭"))
@@ -98,6 +99,7 @@ def _bass(text, root):
         above = _note("CDEFGAB"[(int(match[2]) - 1) % 7], match[1])
         return (root + above) % 12 if 1 <= int(match[2]) <= 13 else None
 
+# %% ../nbs/24_chords.ipynb #7f9e5a85
 @functools.cache
 def parse_chord(symbol):
     """A `Chord` from a symbol such as 'C', 'F#m7b5', 'G/B', 'Bb:maj7/3' or 'N'.
@@ -134,9 +136,8 @@ def parse_chords(text, meter=4):
     beats, before = [], Chord()
     for number, bar in enumerate(bars, 1):
         if len(bar) > meter:
-            raise InputError(
-                f"chords: bar {number} holds {len(bar)} of them, and {meter} beats: put a | between."
-            )
+            raise InputError(f"chords: bar {number} holds {len(bar)} of them, and {meter} beats: "
+                             "put a | between.")
         for i, symbol in enumerate(bar or ["%"]):
             if symbol not in (".", "/", "%", "-"):
                 try: before = parse_chord(symbol)
@@ -162,16 +163,21 @@ def transpose_rows(rows, semitones):
 # %% ../nbs/24_chords.ipynb #cdccc48b
 @functools.cache
 def _vocabulary():
-    "All chords that `nearest_chords` chooses from, and their rows (N, 24)."
-    chords = [Chord()]
+    """All chords that `nearest_chords` chooses from, and their rows (N, 24). Of those with the same rows one:
+    the one whose root is its bass, or else one to which its bass belongs."""
+    ranked = [(0, Chord())]
     for root in range(12):
         for quality in QUALITIES.values():
-            inside = [(root + i) % 12 for i in quality]
-            chords += [Chord(tuple(sorted(inside)), root, bass) for bass in inside]
-            outside = sorted(set(range(12)) - set(inside))
-            chords += [Chord(tuple(sorted([*inside, bass])), root, bass) for bass in outside]
-    return chords, np.stack([chord_rows(c) for c in chords])
+            inside = {(root + i) % 12 for i in quality}
+            for bass in range(12):
+                rank = 0 if bass == root else 1 if bass in inside else 2
+                ranked.append((rank, Chord(tuple(sorted(inside | {bass})), root, bass)))
+    named = {}
+    for _, chord in sorted(ranked, key=lambda pair: pair[0]):
+        named.setdefault((chord.pitches, chord.bass), chord)
+    return list(named.values()), np.stack([chord_rows(c) for c in named.values()])
 
+# %% ../nbs/24_chords.ipynb #c3ad2eda
 def nearest_chords(p):
     "The most probable `Chord` of each item of p (n, 24), probabilities that a row is 1."
     chords, rows = _vocabulary()
@@ -179,6 +185,7 @@ def nearest_chords(p):
     likelihood = np.log(p) @ rows.T + np.log(1 - p) @ (1 - rows).T
     return [chords[i] for i in likelihood.argmax(axis=1)]
 
+# %% ../nbs/24_chords.ipynb #335de5bf
 @functools.cache
 def chord_name(chord):
     "A symbol of a `Chord` in POP909's way: 'C:maj', 'A:min7/G', 'N'."

@@ -97,6 +97,7 @@ class Condition:
         if field.hidden: cond[:, :, place.stop : place.stop + 1] = shown.float()
 
 # %% ../nbs/23_condition.ipynb #7552706a
+# a piano's: three roles, struck and sounding
 SCORE_AND_CONTEXT = Condition([Field("score", len(ROLES) * 2 * KEYS, scale=6.0), Field("context", 128)])
 # a band's: the first guess of the mel, then keys and drums, struck and sounding
 BAND_AND_CONTEXT = Condition([Field("score", 128 + 2 * 2 * KEYS), Field("context", 128)])

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from .audio import (SAMPLE_RATE, SUFFIXES, InputError, check_number, check_whole, locked, replacing,
                           stream_audio)
 from .pop909 import SPLITS, excerpt, split
-from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score, role_roll,
-                          sound_end)
+from .score import (BAND, band_notes, band_roll, find_fluidsynth, find_soundfont, render_score,
+                          role_roll, sound_end)
 
 # %% ../nbs/22_corpus.ipynb #aaa1f18a
 def _write_song(folder, number, waveform, table):
@@ -57,6 +57,7 @@ def change_programs(score, seed, instruments="random"):
             instrument.control_changes = [c for c in instrument.control_changes if c.number not in PEDALS]
     return score
 
+# %% ../nbs/22_corpus.ipynb #598582b8
 def instruments_of(programs):
     "The name of a set: that which is given, `random` for True, None for False."
     return ("random" if programs else None) if isinstance(programs, (bool, type(None))) else programs
@@ -105,6 +106,7 @@ def _changed(song, arrange, programs, seconds, rests):
     score = random_excerpt(score, seconds, song.number) if seconds else score
     return with_rests(score, song.number) if rests else score
 
+# %% ../nbs/22_corpus.ipynb #3094ae65
 def _leave_with(parent, watched=set()):
     "Let this process end when its parent does, if it is a worker: nobody else would end it."
     # not so the process itself, a thread of it, or a worker on another machine
@@ -120,6 +122,7 @@ def _render_for(parent, *how):
     _leave_with(parent)
     return _render_one(*how)
 
+# %% ../nbs/22_corpus.ipynb #6151cef5
 def _render_one(songs, number, folder, soundfont, arrange=None, programs=False, seconds=None, rests=False):
     "Render a song unless it is there: (number, samples, None), or (number, 0, problem) if it is damaged."
     file = Path(folder) / f"{number:03d}.npy"
@@ -141,6 +144,7 @@ def _read_corpus(folder):
         raise InputError(f"{folder} holds no rendered corpus (corpus.json is missing or damaged): "
                          f"call `render_corpus` or `msanii corpus` first. ({error})") from error
 
+# %% ../nbs/22_corpus.ipynb #02701986
 def _write_corpus(folder, info):
     "Add to corpus.json what `info` knows, the songs in order; others may have added to it in the meantime."
     with locked(folder):
@@ -165,6 +169,7 @@ def _settings(songs, soundfont, arrange, programs, seconds, rests):
     return {"sample_rate": SAMPLE_RATE, "source": songs.name, "soundfont": find_soundfont(soundfont).name,
             **{name: value for name, value in chosen.items() if value}}
 
+# %% ../nbs/22_corpus.ipynb #caf693ca
 def _is_held(lock):
     "Is there a process that holds a lock?"
     try: lock.acquire(timeout=0)
@@ -185,6 +190,7 @@ def _working(folder):
         mine.release()
         Path(mine.lock_file).unlink(missing_ok=True)
 
+# %% ../nbs/22_corpus.ipynb #a0dbdec9
 def _open_corpus(songs, folder, settings):
     "The corpus.json of a folder to render into, new or as it is."
     info = _read_corpus(folder) if (folder / "corpus.json").exists() else {**settings, "songs": {}}
@@ -222,6 +228,18 @@ def _collect(results, folder, info):
             _write_corpus(folder, info)
             written = time.monotonic()
 
+# %% ../nbs/22_corpus.ipynb #7018dcdd
+def _check_how(programs, seconds, arrange):
+    "`seconds` as a number or None; `InputError` if songs cannot be played so."
+    find_fluidsynth()  # if it is missing, say so now and not once a song
+    if seconds is not None:
+        seconds = check_number(seconds, "seconds", "1 or more, or None for whole songs", 1)
+    if programs and instruments_of(programs) not in INSTRUMENTS:
+        raise InputError(f"there are no instruments {programs!r}: choose one of {', '.join(INSTRUMENTS)}.")
+    if arrange and arrange not in ARRANGEMENTS:
+        raise InputError(f"there is no arrangement {arrange!r}: choose one of {', '.join(ARRANGEMENTS)}.")
+    return seconds
+
 # %% ../nbs/22_corpus.ipynb #91541943
 def render_corpus(
     songs,           # `Pop909`, `MidiFolder`, `Composed` or another collection
@@ -244,13 +262,7 @@ def render_corpus(
     folder, numbers = Path(folder), [n for n in (songs.numbers if numbers is None else numbers) if n in songs]
     if not numbers:
         raise InputError(f"None of the song numbers that were given is in {songs.name}.")
-    find_fluidsynth()  # if it is missing, say so now and not once a song
-    if seconds is not None:
-        seconds = check_number(seconds, "seconds", "1 or more, or None for whole songs", 1)
-    if programs and instruments_of(programs) not in INSTRUMENTS:
-        raise InputError(f"there are no instruments {programs!r}: choose one of {', '.join(INSTRUMENTS)}.")
-    if arrange and arrange not in ARRANGEMENTS:
-        raise InputError(f"there is no arrangement {arrange!r}: choose one of {', '.join(ARRANGEMENTS)}.")
+    seconds = _check_how(programs, seconds, arrange)
     info = _open_corpus(songs, folder, _settings(songs, soundfont, arrange, programs, seconds, rests))
     how = (soundfont, ARRANGEMENTS.get(arrange), programs, seconds, rests)
     _write_corpus(folder, info)  # so that another call knows what this will be
@@ -309,6 +321,7 @@ def _hear(path, seconds):
     gain = min(min(max(level, LEVELS[0]), LEVELS[1]) / level, 1 / peak)
     return dict(samples=n, gain=gain, step=step, pieces=math.ceil(n / (step * SAMPLE_RATE)))
 
+# %% ../nbs/22_corpus.ipynb #5a9f7fc5
 def _heard(path, seconds):
     "`_hear`, and no problem; or None, and the problem of a file that cannot be used."
     try: return _hear(path, seconds), None
@@ -365,6 +378,7 @@ def record_corpus(
         warnings.warn("Damaged recordings were left out: " + " ".join(info["damaged"].values()))
     return folder
 
+# %% ../nbs/22_corpus.ipynb #f11e68eb
 @contextlib.contextmanager
 def _alone(folder):
     "InputError if somebody else is cutting recordings into a folder."
@@ -375,6 +389,7 @@ def _alone(folder):
     try: yield
     finally: lock.release()
 
+# %% ../nbs/22_corpus.ipynb #6fc164d6
 def _listen(recordings, info, parallel, progress):
     "Note in `info` what recordings there are, which numbers their pieces have, and which are for validation."
     known = info.setdefault("recordings", {})
@@ -394,6 +409,7 @@ def _listen(recordings, info, parallel, progress):
             last += about["pieces"]
     info["splits"] = {"validation": list(range(10, last + 1, 10)), "heldout": []}
 
+# %% ../nbs/22_corpus.ipynb #751b2010
 def check_pieces(folder, frames, hop=1024):
     "InputError if windows of so many frames are too long for the pieces of a corpus of recordings."
     info, span = _read_corpus(folder), (frames - 1) * hop / SAMPLE_RATE
@@ -449,6 +465,7 @@ class _Corpus(Dataset):
         if self.guess: item["guess"] = self.guess(table, *where)
         return dict(item, song=number, start_frame=start)
 
+# %% ../nbs/22_corpus.ipynb #34012ad2
 def _of_roles(table):
     "`band_notes` as `role_notes`: drums have no keys, and the bass is played by the piano's hands."
     table = table[table[:, 4] != BAND.index("DRUMS"), :5].copy()

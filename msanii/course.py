@@ -73,31 +73,238 @@ def equal(found, wanted, call, eps=1e-5):
 #| export
 
 # %% ../nbs/75_course.ipynb #9c85aea1
-#| export
+@exercise("13", 1)
+def _(f):
+    x = torch.ones(4000, 2, 3)
+    y = f(x, torch.Generator().manual_seed(0))
+    assert tuple(y.shape) == (4000, 2, 3), f"quieter(x of shape (4000, 2, 3)) has the shape {tuple(y.shape)}."
+    assert (y == y[:, :1, :1]).all(), "quieter: a window has one gain, for all of its channels and samples."
+    decibels = 20 * torch.log10(y[:, 0, 0])
+    assert -40 <= decibels.min() < -39.5 and -0.5 < decibels.max() <= 1e-4, \
+        f"quieter: gains lie between {decibels.min():.1f} and {decibels.max():.1f} dB."
+    middle = decibels.median().item()
+    assert abs(middle + 20) < 2, f"quieter: half of the gains are below {middle:.1f} dB; evenly means -20."
+    again = f(x, torch.Generator().manual_seed(0))
+    assert torch.equal(y, again), "quieter: the same generator should give the same gains."
+    equal(f(-0.5 * x, torch.Generator().manual_seed(0)), -0.5 * y, "quieter(-0.5 * x)")
+
+@exercise("13", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for b, t, d, kernel in ((1, 9, 3, 3), (2, 12, 4, 7), (1, 5, 2, 1)):
+        h, weight = torch.randn(b, t, d, generator=generator), torch.randn(d, kernel, generator=generator)
+        wanted = torch.nn.functional.conv1d(h.mT, weight[:, None], padding=kernel // 2, groups=d).mT
+        equal(f(h, weight), wanted, f"mix(h of {tuple(h.shape)}, weight of {tuple(weight.shape)})")
 
 # %% ../nbs/75_course.ipynb #e2096fec
-#| export
+@exercise("14", 1)
+def _(f):
+    density = lambda x, mean, sigma: math.exp(-((x - mean) ** 2) / (2 * sigma**2))
+    for x, alpha, sigma, p in ((0.5, 0.6, 0.8, 0.01), (-0.3, 0.9, 0.4, 0.5), (1.2, 0.2, 0.98, 0.3)):
+        one, zero = p * density(x, alpha, sigma), (1 - p) * density(x, -alpha, sigma)
+        equal(f(x, alpha, sigma, p), one / (one + zero), f"probability({x}, {alpha}, {sigma}, {p})")
+
+@exercise("14", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for n, alpha, sigma, p in ((1, 0.6, 0.8, 0.3), (5, 0.3, 0.95, 0.1)):
+        x = alpha + sigma * torch.randn(n, 7, generator=generator)
+        one, zero = ((-((x - s * alpha) ** 2) / (2 * sigma**2)).double().sum(0).exp() for s in (1, -1))
+        wanted = (p * one - (1 - p) * zero) / (p * one + (1 - p) * zero)
+        equal(f(x, alpha, sigma, p), wanted, f"mean_of(x of shape {tuple(x.shape)}, {alpha}, {sigma}, {p})")
+    sure = torch.tensor([1.0, -1.0]).expand(100, 2)
+    equal(f(sure, 0.999, 0.05, 0.2), [1, -1], "mean_of(a hundred copies of little noise, 0.999, 0.05, 0.2)")
 
 # %% ../nbs/75_course.ipynb #c8c48137
-#| export
+@exercise("15", 1)
+def _(f):
+    for seconds in (0.0, 1.0, 2.5, 0.0115, 180.0):
+        equal(f(seconds), round(seconds * 44_100 / 1024), f"frame_of({seconds})")
+
+@exercise("15", 2)
+def _(f):
+    from msanii.transcriber import PLACES, find_notes
+    for table in ([[2, 9, 60, 80, 0]], [[0, 20, 21, 1, 0], [3, 12, 64, 127, 0], [12, 30, 64, 50, 0]],
+                  [[4, 10, 108, 90, 0], [10, 11, 30, 64, 0]]):
+        p = f(np.array(table, float), 40)
+        call = f"paint({table}, 40)"
+        assert np.shape(p) == (272, 40), f"{call} has the shape {np.shape(p)}; it should be (272, 40)."
+        equal(find_notes(p, seconds=1), table, f"find_notes({call}, seconds=1)")
+        strokes = np.sum(np.asarray(p)[PLACES["struck"]])
+        assert strokes == len(table), f"{call}: a note is struck in one frame."
+    p = np.asarray(f(np.array([[2, 20, 60, 80, 0], [9, 20, 60, 70, 0]], float), 40))
+    equal(p[PLACES["sounding"]].sum(), 18, "the sounding cells of a key that is struck again while it sounds")
 
 # %% ../nbs/75_course.ipynb #aaf6c345
-#| export
+@exercise("20", 1)
+def _(f):
+    for key_up, pedal, wanted in (
+            (1.0, [], 1.0), (1.0, [(0.5, 127), (2.0, 0)], 2.0), (1.0, [(1.5, 127), (2.0, 0)], 1.0),
+            (1.0, [(0.0, 64), (0.9, 63)], 1.0), (1.0, [(0.0, 127), (1.2, 90), (3.0, 63), (4.0, 0)], 3.0),
+            (2.5, [(0.0, 127), (1.0, 0), (2.0, 80)], math.inf)):
+        found = f(key_up, list(pedal))
+        assert found == wanted, f"rings_until({key_up}, {pedal}) gives {found}; it should be {wanted}."
+
+@exercise("20", 2)
+def _(f):
+    import pretty_midi
+    for semitones in (12, -5, 0):
+        score = pretty_midi.PrettyMIDI()
+        for drum, pitches in ((False, (0, 60, 120)), (True, (36, 42))):
+            score.instruments.append(pretty_midi.Instrument(11, is_drum=drum))
+            score.instruments[-1].notes = [pretty_midi.Note(70 + p % 7, p, 0.5, 1.0) for p in pitches]
+        found, call = f(score, semitones), f"transposed(score, {semitones})"
+        old, kit = ([n.pitch for n in i.notes] for i in score.instruments)
+        assert (old, kit) == ([0, 60, 120], [36, 42]), f"{call} changes the score that it was given."
+        good = isinstance(found, pretty_midi.PrettyMIDI)
+        assert good, f"{call} gives {found!r}; it should be a PrettyMIDI."
+        assert len(found.instruments) == 2, f"{call}: it should have both instruments."
+        wanted = [p + semitones for p in old if 0 <= p + semitones <= 127]
+        equal([n.pitch for n in found.instruments[0].notes], wanted, f"the pitches of {call}")
+        equal([n.pitch for n in found.instruments[1].notes], kit, f"the drums of {call}")
+        equal([n.velocity for n in found.instruments[1].notes], [71, 70], f"the velocities of {call}")
 
 # %% ../nbs/75_course.ipynb #86c8c516
-#| export
+@exercise("21", 1)
+def _(f):
+    from msanii.pop909 import Song, Span
+    for spans, wanted in (([(0, 2, "C:maj"), (2, 5, "F:maj"), (5, 7, "C:maj")], "C:maj"),
+                          ([(0, 2, "N"), (2, 5.5, "A:min"), (5.5, 6, "N")], "A:min"),
+                          ([(0, 1, "G:7"), (1, 2, "G:7"), (2, 3.5, "C:maj"), (3.5, 4, "G:7")], "G:7")):
+        song = Song(1, b"", chords=[Span(*span) for span in spans])
+        equal(f(song), wanted, f"longest_chord(a song with the chords {spans})")
+
+@exercise("21", 2)
+def _(f):
+    from msanii.pop909 import Song
+    for count, first, bar, bars in ((17, 0, 4, 2), (20, 3, 4, 1), (26, 1, 3, 4), (9, 0, 4, 2), (3, 0, 4, 1)):
+        times = 0.5 * np.arange(count) + 0.01 * np.arange(count) ** 2
+        begins = (np.arange(count) - first) % bar == 0
+        begins[:first] = False
+        song = Song(1, b"", beats=np.stack([times, begins, begins], 1))
+        starts = [times[i] for i in range(first, count, bar * bars)]
+        wanted = np.reshape(list(zip(starts, starts[1:])), (-1, 2))
+        found = f(song, bars)
+        call = f"phrases(a song of {count} beats, {bar} a bar after {first}, {bars})"
+        assert isinstance(found, list), f"{call} gives {found!r}; it should be a list."
+        equal(np.reshape(found, (-1, 2)), wanted, call)
 
 # %% ../nbs/75_course.ipynb #efe482b3
-#| export
+@exercise("22", 1)
+def _(f):
+    for starts in ({3: 10, 8: 990}, {1: 5, 2: 1, 7: 4}):
+        drawn = [f(i, 0, starts) for i in range(2000)]
+        assert all(place is not None and place[0] in starts for place in drawn), \
+            f"even_place(i, 0, {starts}) gives {drawn[0]!r}; it should be a pair of song and start."
+        assert all(0 <= start < starts[song] for song, start in drawn), \
+            f"even_place(i, 0, {starts}): a start lies beyond its song's."
+        for song, count in starts.items():
+            share, wanted = np.mean([place[0] == song for place in drawn]), count / sum(starts.values())
+            assert abs(share - wanted) < 4 * (wanted / 2000) ** 0.5, \
+                f"even_place(i, 0, {starts}) draws song {song} with {share:.3f}; it should be {wanted:.3f}."
+    assert len({start for _, start in drawn}) == 5, "even_place: some starts are never drawn."
+    assert drawn[:50] == [f(i, 0, starts) for i in range(50)], "even_place: the same i, another place."
+    assert drawn[:50] != [f(i, 1, starts) for i in range(50)], "even_place: the seed changes nothing."
+
+@exercise("22", 2)
+def _(f):
+    import json, tempfile
+    from pathlib import Path
+    for ends in ((2.0, 3.0), (0.5, 6.0), (11.0, 11.0)):
+        with tempfile.TemporaryDirectory() as folder:
+            frames = {}
+            for number, end in enumerate(ends, 1):  # one note, and two windows of 256 frames
+                np.save(Path(folder) / f"{number:03d}.npy", np.zeros((2, 2 * 255 * 1024), np.int16))
+                np.save(Path(folder) / f"{number:03d}.notes.npy", np.array([[0, end, 60, 80, 2, 0, 0.0]]))
+                last = round(end * 44_100 / 1024)  # the frame that both windows have is counted in both
+                frames[number] = 2 * 256 - min(last, 256) - min(max(last - 255, 0), 256)
+            songs = {f"{number:03d}": 2 * 255 * 1024 for number in frames}
+            (Path(folder) / "corpus.json").write_text(json.dumps({"songs": songs}))
+            call = f"silent_share of two songs of 11.8 s, in which a key sounds until {ends} s,"
+            equal(f(folder), sum(frames.values()) / 1024, call)
 
 # %% ../nbs/75_course.ipynb #492e9c08
-#| export
+@exercise("23", 1)
+def _(f):
+    from msanii.condition import Guided
+    generator = torch.Generator().manual_seed(0)
+    answers = [torch.randn(2, 3, generator=generator) for _ in range(3)]
+    saying = lambda x0: lambda x, t: x0
+    for weights in ((2.0,), (0.0,), (1.0, 1.0), (2.0, 0.0), (0.5, 3.0)):
+        others = list(zip(answers[1:], weights))
+        inner = saying(answers[0])
+        inner.schedule = None
+        wanted = Guided(inner, [(saying(x0), g) for x0, g in others])(None, None)
+        equal(f(answers[0], others), wanted, f"combined(full, others with the weights {weights})")
+
+@exercise("23", 2)
+def _(f):
+    from msanii.condition import Condition, Field
+    condition = Condition([Field("a", 2), Field("b", 1, hidden=False), Field("c", 3)])
+    cond, generator = torch.ones(1, 1, condition.rows, 4), torch.Generator().manual_seed(0)
+    equal(f(condition, cond, 0.0, generator), cond, "dropped(condition, cond, 0)")
+    wanted = condition.without(cond, "a", "c")
+    equal(f(condition, cond, 1.0, generator), wanted, "dropped(condition, cond, 1)")
+    made = [f(condition, cond, 0.3, generator) for _ in range(600)]
+    assert (cond == 1).all(), "dropped changes the condition that it was given."
+    gone = torch.tensor([[(x[:, :, condition.places[n]] == 0).all() for n in "ac"] for x in made]).float()
+    for n, share in zip("ac", gone.mean(0).tolist()):
+        assert abs(share - 0.3) < 0.08, f"dropped(..., 0.3) hides {n!r} in {share:.2f} of all cases."
+    both = gone.prod(1).mean().item()
+    assert abs(both - 0.09) < 0.05, f"dropped(..., 0.3) hides both in {both:.2f}; each by itself means 0.09."
+    for x, (a, c) in zip(made, gone.tolist()):
+        names = [n for n, hidden in zip("ac", (a, c)) if hidden]
+        equal(x, condition.without(cond, *names), f"dropped, where it hides {names},")
 
 # %% ../nbs/75_course.ipynb #2ead3713
-#| export
+@exercise("24", 1)
+def _(f):
+    from msanii.chords import parse_chord
+    for text, wanted in (("C G Am F", "Eb Bb Cm Ab"), ("C/E | F#m7b5 N", "Eb/G Am7b5 N"), ("Bdim", "Ddim")):
+        beats = 8 if "|" in text else 4 * len(text.split())
+        found, each = f(text), beats // len(wanted.split())
+        if "|" in text: wanted = [c for c, n in zip(wanted.split(), (4, 2, 2)) for _ in range(n)]
+        else: wanted = [c for c in wanted.split() for _ in range(each)]
+        assert isinstance(found, list), f"minor_third_up({text!r}) gives {found!r}; it should be a list."
+        assert len(found) == len(wanted), \
+            f"minor_third_up({text!r}) gives {len(found)} symbols; it should be {len(wanted)}, one a beat."
+        for a, b in zip(found, wanted):
+            assert parse_chord(a)[::2] == parse_chord(b)[::2], \
+                f"minor_third_up({text!r}) has {a!r}; it should be {b!r}."
+
+@exercise("24", 2)
+def _(f):
+    from msanii.chords import parse_chord
+    for tonic, minor, wanted in ((0, False, "C Dm Em F G Am Bdim"), (9, True, "Am Bdim C Dm Em F G"),
+                                 (6, False, "Gb Abm Bbm B Db Ebm Fdim"), (2, True, "Dm Edim F Gm Am Bb C")):
+        found = f(tonic, minor)
+        call = f"triads({tonic}, {minor})"
+        assert isinstance(found, list) and len(found) == 7, f"{call} gives {found!r}; it should be 7 symbols."
+        for a, b in zip(found, wanted.split()):
+            assert parse_chord(a)[:2] == parse_chord(b)[:2], f"{call} has {a!r}; it should be {b!r}."
 
 # %% ../nbs/75_course.ipynb #67085d96
-#| export
+@exercise("25", 1)
+def _(f):
+    from msanii.sheet import Sheet, sixteenth_times
+    even, uneven = np.arange(9) * 0.5, np.cumsum([0.1, 0.5, 0.7, 0.4, 0.6, 0.5, 0.5, 0.8, 0.5])
+    for beats, lines, meter in ((even, [0, 16, 32, 36], 4), (uneven, [0, 8, 20, 32, 36], 3)):
+        times = sixteenth_times(beats)
+        sheet = Sheet(np.zeros((0, 5), int), times, np.array(lines), meter)
+        for at in (0, 3, 4, 9, 17, 30, 35):
+            seconds, slot = times[at] + 0.01, int(sheet.slots[at])
+            wanted = [int(sheet.bars[at]), slot // 4, slot % 4]
+            equal(f(sheet, seconds), wanted, f"place_of(a sheet whose bars begin at {lines}, {seconds:.2f})")
+
+@exercise("25", 2)
+def _(f):
+    for rows, wanted in (
+            ([[0, 2, 60, 80, 0]], [[0, 1, 60, 80, 0]]),
+            ([[0, 1, 60, 80, 0], [1, 4, 60, 90, 0]], [[0, 2, 60, 90, 0]]),
+            ([[0, 4, 60, 90, 0], [1, 2, 60, 80, 0], [1, 2, 60, 70, 1]],
+             [[0, 1, 60, 70, 1], [0, 2, 60, 90, 0]]),
+            ([[3, 4, 72, 50, 2], [3, 7, 64, 60, 2]], [[1, 2, 72, 50, 2], [1, 4, 64, 60, 2]])):
+        equal(f(np.array(rows)), wanted, f"eighths({rows})")
 
 # %% ../nbs/75_course.ipynb #6d29b359
 #| export

@@ -218,9 +218,8 @@ def _fetch(url, part, progress):
     try:
         response = urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as error:
-        if have and error.code == 416:
-            return _check_size(part, have, error.headers.get("Content-Range", "").rpartition("/")[2])
-        raise
+        if not have or error.code != 416: raise
+        return _check_size(part, have, error.headers.get("Content-Range", "").rpartition("/")[2])
     have *= response.status == 206
     length = response.headers.get("Content-Length")
     total = int(length) + have if length else None
@@ -268,6 +267,7 @@ def _zip_problem(path, sha256):
 # the data set's own repository
 URL = "https://github.com/music-x-lab/POP909-Dataset/archive/refs/heads/master.zip"
 
+# %% ../nbs/21_pop909.ipynb #1a1f906d
 def download(
     folder,         # where pop909.zip goes
     url=URL,        # where it is

@@ -64,6 +64,7 @@ def _length(data, at):
         value, at = value << 7 | data[at] & 127, at + 1
         if data[at - 1] < 128: return value, at
 
+# %% ../nbs/20_score.ipynb #b4345038
 def _read_track(data, odd):
     "The events of a track's bytes."
     at, tick, status, port, events = 0, 0, 0, 0, []
@@ -90,6 +91,7 @@ def _read_track(data, odd):
             events.append(_Event(tick, now, bytes(min(v, 127) for v in values), (port, now & 15)))
     return events
 
+# %% ../nbs/20_score.ipynb #b89734d2
 def _read_chunks(data, odd):
     "The type of a MIDI file, its time division, and the events of its tracks."
     at = data.find(b"MThd")
@@ -107,6 +109,7 @@ def _read_chunks(data, odd):
     if len(tracks) < count: odd["missing track"] += count - len(tracks)
     return kind, division, tracks
 
+# %% ../nbs/20_score.ipynb #8e0eae89
 def _in_turn(patterns):
     "The tracks of a file of type 2, which know nothing of one another, one after the other."
     start, found = 0, []
@@ -141,6 +144,7 @@ def _metas(division, tracks, odd):
     tempo = mido.MetaMessage("set_tempo", tempo=1_001_000 if frames == 29 else 1_000_000)
     return (30 if frames == 29 else frames) * (division & 255), [(0, tempo), *found]
 
+# %% ../nbs/20_score.ipynb #6a0aecba
 def _clock(per_beat, metas):
     "seconds(tick) of a score."
     begins, scales = [(0, 0.0)], [60 / (120.0 * per_beat)]
@@ -157,6 +161,7 @@ def _clock(per_beat, metas):
         return begins[i][1] + scales[i] * (tick - ticks[i])
     return seconds
 
+# %% ../nbs/20_score.ipynb #4dc4d20e
 def _without_notes(per_beat, metas):
     "A PrettyMIDI of the metas alone."
     most, last = pretty_midi.pretty_midi.MAX_TICK // 2, metas[-1][0] if metas else 0
@@ -187,6 +192,7 @@ def _let_go(held, tick, track):
     ends = [note for note in mine if note.tick < tick] or mine
     return ends, [note for note in held if note not in ends]
 
+# %% ../nbs/20_score.ipynb #19615974
 def _play_events(tracks):
     """What the channels of a file do: notes {(track, channel, program): [(tick, end, pitch, velocity)]}, and
     controllers and bends {channel: [(tick, track, number or None, value)]}."""
@@ -217,6 +223,7 @@ def _play_events(tracks):
     for where, notes in down.items(): end(*where, notes, last)
     return played, turned
 
+# %% ../nbs/20_score.ipynb #5f96bf19
 def _instruments(tracks, seconds):
     "The instruments of a file, by track and in the order in which their first notes end."
     names = [next((e.data.decode("latin1") for e in track if e.kind == 3), "") for track in tracks]
@@ -235,6 +242,7 @@ def _instruments(tracks, seconds):
         found.append(instrument)
     return found
 
+# %% ../nbs/20_score.ipynb #586c6d4c
 def _parse(data, name):
     "A PrettyMIDI of the bytes of a MIDI file, with a warning that names what was left aside."
     odd = Counter()
@@ -408,6 +416,7 @@ def find_fluidsynth():
         ) from error
     return fluidsynth
 
+# %% ../nbs/20_score.ipynb #2da3e2ff
 def _check_rendering(score, sample_rate, seconds):
     "An `InputError` for what FluidSynth cannot play."
     if not 8_000 <= sample_rate <= 96_000:
@@ -443,6 +452,7 @@ class _Pedal:
         lifts = self.times[i:][~self.down[i:]]
         return self.times[pressed], lifts[0] if len(lifts) else max(last, time)
 
+# %% ../nbs/20_score.ipynb #7b225b83
 def _sounding(instrument, end):
     """Note offsets (s) of an instrument that heed its pedals (controller 64; and 66, which holds the keys
     that were down when it was) and "all sound off" (120), in the order of its notes."""
@@ -497,20 +507,16 @@ def notes(score, pedal=True):
     when its key comes up."""
     score, rows = load_score(score), []
     for track, instrument in enumerate(score.instruments):
-        if not instrument.is_drum:
-            offsets = (
-                _sounding(instrument, _last_note(score))
-                if pedal
-                else [note.end for note in instrument.notes]
-            )
-            rows += [
-                (n.start, offset, n.pitch, n.velocity, track) for n, offset in zip(instrument.notes, offsets)
-            ]
+        if instrument.is_drum: continue
+        offsets = _sounding(instrument, _last_note(score)) if pedal else [n.end for n in instrument.notes]
+        for n, offset in zip(instrument.notes, offsets):
+            rows.append((n.start, offset, n.pitch, n.velocity, track))
     return np.array(sorted(rows), dtype=np.float64).reshape(-1, 5)
 
-# %% ../nbs/20_score.ipynb #1be58a36
+# %% ../nbs/20_score.ipynb #72b9cd9d
 LOWEST, KEYS = 21, 88  # the piano's keys: MIDI pitch 21 (A0) to 108 (C8)
 
+# %% ../nbs/20_score.ipynb #1be58a36
 def piano_roll(score, frames, start=0, hop=1024, sample_rate=SAMPLE_RATE):
     """The piano roll (1, 176, frames), float32, of a score or of its `notes` on the frame grid of the mel
     spectrogram.
@@ -546,6 +552,7 @@ def role_notes(score):
     if len(table): table[:, 4] = np.array(roles(score))[table[:, 4].astype(int)]
     return table
 
+# %% ../nbs/20_score.ipynb #23c65575
 def role_roll(score, frames, start=0, hop=1024, sample_rate=SAMPLE_RATE):
     """The piano rolls of the three roles, one below the other: (1, 528, frames), float32. See `piano_roll`.
 
@@ -567,6 +574,7 @@ def band_role(instrument):
     if name in BAND[:-1]: return BAND.index(name)
     return BAND.index("BASS" if 32 <= instrument.program < 40 else "PIANO")
 
+# %% ../nbs/20_score.ipynb #b6323a03
 def _controls(instrument, number, times, default):
     "What a controller's value is at each of some times (s)."
     events = sorted((c.time, c.value) for c in instrument.control_changes if c.number == number)
@@ -590,6 +598,7 @@ def band_notes(score):
             rows.append((note.start, offset, note.pitch, loud[i], band_role(track), player, place))
     return np.array(sorted(rows), dtype=np.float64).reshape(-1, 7)
 
+# %% ../nbs/20_score.ipynb #2b8269fe
 def band_roll(score, frames, start=0, hop=1024, sample_rate=SAMPLE_RATE):
     """Piano rolls of the keys and of the drums, one below the other: (1, 352, frames), float32. See
     `piano_roll`. score: a score, or its `band_notes`."""
@@ -612,6 +621,7 @@ def program_of(name):
                          f"{', '.join(near or known[:3])}")
     return found
 
+# %% ../nbs/20_score.ipynb #0d9f9969
 def parse_players(players):
     """{role: program} from 'melody=flute, piano=guitar', or from a dict of names or numbers. InputError for a
     role that is not in `ROLES`, or an instrument that there is not."""
@@ -664,11 +674,8 @@ def _phrase(rng, roots, low):
     for bar, (root, beats) in enumerate(zip(roots, bars)):
         for beat, end in zip(beats, [*beats[1:], 4]):
             if beat % 2 == 0:
-                near = [
-                    d
-                    for d in range(degree - 3, degree + 4)
-                    if (d - root) % 7 in (0, 2, 4) and low <= d <= low + 9
-                ]
+                near = [d for d in range(degree - 3, degree + 4)
+                        if (d - root) % 7 in (0, 2, 4) and low <= d <= low + 9]
                 degree = int(rng.choice(near))
             else:
                 degree = int(np.clip(degree + rng.choice((-1, 1)), low, low + 9))
@@ -698,11 +705,8 @@ def _bar(tonic, mode, bar, root, melody, chorus, last):
     bass = 36 + (_pitch(tonic, mode, root) - 36) % 12
     if last:
         return [(0, 4, _pitch(tonic, mode, 7))], [(0, 4, p) for p in chord], [(0, 4, bass)], []
-    tune = [
-        (beat % 4, length, _pitch(tonic, mode, degree))
-        for beat, length, degree in melody
-        if beat // 4 == bar % 4
-    ]
+    tune = [(beat % 4, length, _pitch(tonic, mode, degree))
+            for beat, length, degree in melody if beat // 4 == bar % 4]
     basses = [(beat, 1, bass) for beat in ((0, 1.5, 2, 3) if chorus else (0, 2))]
     return tune, _chord_bar(chord, chorus), basses, _drum_bar(bar % 4 == 0, chorus)
 
@@ -741,19 +745,15 @@ def _draw(seed, seconds, tempo, key):
     seconds = check_number(seconds, "seconds", "up to 7200 seconds")
     if tempo is not None: tempo = check_number(tempo, "tempo", "20 to 400 beats a minute")
     if not (0 < seconds <= 7200 and (tempo is None or 20 <= tempo <= 400)):
-        raise InputError(
-            f"seconds={seconds}, tempo={tempo}: give up to 7200 seconds, and 20 to 400 beats a minute."
-        )
+        raise InputError(f"seconds={seconds}, tempo={tempo}: "
+                         "give up to 7200 seconds, and 20 to 400 beats a minute.")
     try:
         if seed is None: raise TypeError("None would draw another song each time")
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise InputError(f"seed is {seed!r}: give a whole number of 0 or more. ({error})") from error
-    tonic, mode, drawn = (
-        int(rng.integers(12)),
-        ("maj", "min")[int(rng.random() < 0.4)],
-        int(rng.integers(88, 129)),
-    )
+    tonic, mode = int(rng.integers(12)), ("maj", "min")[int(rng.random() < 0.4)]
+    drawn = int(rng.integers(88, 129))
     programs = [int(rng.choice(choice)) for choice in ((0, 11, 24, 73), (0, 4, 25, 48), (32, 33, 35), (0,))]
     if tempo is None:  # whole bars, where there is room for a few
         tempo = drawn if seconds < 8 else 240 * round(seconds * drawn / 240) / seconds
@@ -790,7 +790,6 @@ def song_by_rules(seed=0, seconds=30.0, tempo=None, key=None):
         chorus, last = (bar // 8) % 2, bar == count - 1
         root = 0 if last else roots[chorus][bar % 4]
         score.text_events.append(pretty_midi.Text(_chord_name(low, mode, root), 4 * bar * beat))
-        _write_bar(
-            score, rng, _bar(low, mode, bar, root, melodies[chorus], chorus, last), bar, beat, chorus, seconds
-        )
+        parts = _bar(low, mode, bar, root, melodies[chorus], chorus, last)
+        _write_bar(score, rng, parts, bar, beat, chorus, seconds)
     return score

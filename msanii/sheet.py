@@ -80,6 +80,7 @@ class Sheet:
         slots[:pickup] += max(SIXTEENTHS * self.meter - pickup, 0)
         return slots
 
+# %% ../nbs/25_sheet.ipynb #06045adb
 def _on_grid(table, times):
     "Notes (N, 5) whose onset and offset are seconds, on the grid; equal ones once, the loudest."
     grid = np.arange(len(times))
@@ -116,6 +117,7 @@ def midi_beats(score, more=0):
         left = (left or length) - 1
     return np.stack([times, strong, begins], axis=1)
 
+# %% ../nbs/25_sheet.ipynb #b18e4ce5
 def _chords_of(score, times):
     "`Chord`s of the beats that begin at `times`, from a score's text events that are chord symbols."
     spans = []
@@ -130,6 +132,7 @@ def _key_of(score):
     changes = score.key_signature_changes
     return (changes[0].key_number % 12, changes[0].key_number >= 12) if changes else (0, False)
 
+# %% ../nbs/25_sheet.ipynb #e9a773a9
 def load_sheet(score):
     """A `Sheet` from a score (path, bytes or PrettyMIDI) by its own tempo and time signatures.
 
@@ -143,6 +146,7 @@ def load_sheet(score):
         _on_grid(role_notes(score), times), times, lines, meter, _chords_of(score, beats[:, 0]), tonic, minor
     )
 
+# %% ../nbs/25_sheet.ipynb #a46a158e
 def song_sheet(song):
     "A `Sheet` from a `Song` by its annotations, or by its MIDI file where it has none."
     score = song.score
@@ -167,6 +171,7 @@ def one_key(notes):
         after[pitch, role] = on
     return np.array(sorted(out), dtype=int).reshape(-1, 5)
 
+# %% ../nbs/25_sheet.ipynb #8719dc99
 def sheet_roll(sheet, start=0, length=None):
     """Onsets and sustains of the sixteenths from `start` on: float32 (2, 264, length), roles one below the
     other."""
@@ -180,6 +185,7 @@ def sheet_roll(sheet, start=0, length=None):
         if a >= 0: roll[0, row, a] = 1
     return roll
 
+# %% ../nbs/25_sheet.ipynb #963c2ddf
 def roll_notes(roll, velocities=(100, 80, 80)):
     """The notes (N, 5) of a sheet from a roll (2, 264, T) of numbers that are above 0.5 where something is.
 
@@ -214,6 +220,7 @@ def _tempi(sheet):
     changes = np.flatnonzero(np.append(True, steps[1:] != steps[:-1]))
     return [(int(i) * TICKS, int(steps[i])) for i in changes]
 
+# %% ../nbs/25_sheet.ipynb #1744bfde
 def _meta(sheet, lyrics):
     "The track of a MIDI file that holds no notes: [(tick, rank, message)]."
     make = mido.MetaMessage
@@ -231,6 +238,7 @@ def _meta(sheet, lyrics):
 _KEYS = (("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"),
          ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"))
 
+# %% ../nbs/25_sheet.ipynb #d921d30d
 def _track(sheet, role, name, program):
     "The track of a role: [(tick, rank, message)], notes that end before notes that begin."
     per = TICKS // SIXTEENTHS
@@ -241,6 +249,7 @@ def _track(sheet, role, name, program):
         track.append((off * per, 1, mido.Message("note_off", channel=role, note=pitch)))
     return track
 
+# %% ../nbs/25_sheet.ipynb #f0a53c1d
 def _put(file, events):
     "Add a track of (tick, rank, message) to a MIDI file, each message counted from the one before."
     track, now = mido.MidiTrack(), 0
@@ -249,6 +258,7 @@ def _put(file, events):
         now = tick
     file.tracks.append(track)
 
+# %% ../nbs/25_sheet.ipynb #a5183b5e
 def to_midi(sheet, programs=(0, 0, 0), names=ROLES, lyrics=()):
     """A `pretty_midi.PrettyMIDI` of a sheet: a track for each role, tempo, time signatures, key, chords.
 

@@ -89,6 +89,7 @@ def peaks(p, threshold):
     near = np.stack([before[row, frame], p[row, frame], after[row, frame]])
     return row, frame, (near[2] - near[0]) / near.sum(0).clip(min=1e-9)
 
+# %% ../nbs/15_transcriber.ipynb #2d330645
 def find_notes(p, threshold=0.3, sustain=0.55, drums=0.4, seconds=1024 / 44_100):
     """The notes of what a `Transcriber` says, probabilities p (272, t): a float64 array (N, 5), by onset.
 

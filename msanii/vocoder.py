@@ -65,6 +65,7 @@ class FrameBlock(nn.Module):
         mixed = self.norm(self.mix(h.transpose(1, 2)).transpose(1, 2))
         return h + self.contract(F.gelu(self.expand(mixed)))
 
+# %% ../nbs/13_vocoder.ipynb #6a889694
 class PriorVocoder(nn.Module):
     """A factor for the first guess of a magnitude, frame by frame and at any level: scaled log-mel (b, c, f,
     t) and guess (b, c, k, t), from `MelTransform.guess`, -> magnitude (b, c, k, t), linear.
@@ -104,6 +105,7 @@ class PriorVocoder(nn.Module):
         )
         return guess * log_factor.float().exp()
 
+# %% ../nbs/13_vocoder.ipynb #f922c021
 VOCODERS = {"paper": Vocoder, "prior": PriorVocoder}
 
 def build_vocoder(kind="paper", **settings):

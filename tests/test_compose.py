@@ -11,11 +11,12 @@ from hypothesis import given, settings, strategies as st
 import msanii.compose  # it gives Msanii its method
 from msanii.audio import InputError
 from msanii.bits import BitUNet
-from msanii.chords import SPELLINGS, chord_name, parse_chord, parse_chords
+from msanii.chords import (QUALITIES, SPELLINGS, chord_name, chord_rows, nearest_chords, parse_chord,
+                           parse_chords)
 from msanii.compose import Piece, _bars_of, blank_sheet, hear_chords, parse_form, set_lyrics, syllables
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
-from msanii.score import ROLES, parse_key
+from msanii.score import NAMES as NOTE_NAMES, ROLES, parse_key
 from msanii.sheet import Sheet, load_sheet, one_key, sixteenth_times, to_midi
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # another number of threads, another sum
@@ -138,6 +139,20 @@ def test_chords_come_back(m, given_chords, meter, seed):
 def test_a_chord_and_its_name(symbol):
     chord = parse_chord(symbol)
     assert parse_chord(chord_name(chord)) == chord
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_of_equal_rows_the_name_whose_root_is_the_bass(quality):
+    "Bb:7 has the notes and the bass of D:dim/Bb."
+    symbols = [f"{root}:{quality}" for root in NOTE_NAMES]
+    assert [chord_name(c) for c in nearest_chords(np.stack([chord_rows(s) for s in symbols]))] == symbols
+
+
+@many
+@given(st.sampled_from(NOTE_NAMES), st.sampled_from(list(QUALITIES)), st.sampled_from(NOTE_NAMES))
+def test_rows_come_back(root, quality, bass):
+    chord = parse_chord(f"{root}:{quality}/{bass}")
+    assert nearest_chords(chord_rows(chord)[None])[0][::2] == chord[::2]
 
 
 @few

@@ -24,6 +24,7 @@ _HOW = dict(steps=2500, batch=2, frames=256, gain=12, decay=0.6, betas=(0.9, 0.9
             ema_every=1, ema_start=100, log_every=50, validate_every=250, save_every=250)
 RECIPES["unet"] |= {"adapt": UNetRecipe(lr=3e-4, **_HOW), "adapter": UNetRecipe(lr=1e-3, **_HOW)}
 
+# %% ../nbs/33_adapting.ipynb #526ac238
 def fitted(recipe, m):
     """A `UNetRecipe` for the U-Net of a model: what it leaves open of network, condition, schedule and
     objective is the model's. InputError if it says something else."""

@@ -36,6 +36,7 @@ def _beats(song):
 def _track(name, program=0, drum=False):
     return pretty_midi.Instrument(int(program), is_drum=drum, name=name)
 
+# %% ../nbs/28_arranging.ipynb #d251bce4
 def _bass_notes(song):
     "At each beat the bass's pitch class: of the chord that holds, else of the lowest note; None in silence."
     times, _ = _beats(song)
@@ -50,6 +51,7 @@ def _bass_notes(song):
         else: classes.append(None)
     return classes
 
+# %% ../nbs/28_arranging.ipynb #88d73cd3
 def bass_line(song, seed, program=33):
     "A bass track: roots of the chords in one of four patterns."
     rng, track = np.random.default_rng((seed, 1)), _track("BASS", program)
@@ -118,6 +120,7 @@ def _place(track, rng):
     "Where it stands between left and right."
     track.control_changes.append(pretty_midi.ControlChange(10, int(rng.integers(24, 105)), 0.0))
 
+# %% ../nbs/28_arranging.ipynb #595531b2
 def arrange(song, seed, whole=False):
     """A `Song` for a band: a new score with the tracks MELODY, BRIDGE, PIANO, BASS and DRUMS. Their programs,
     places and levels, and which of them are there (all of them if `whole`), are drawn from `seed`."""
@@ -151,6 +154,7 @@ def study(song, seed):
     _dynamics(score, rng, swell=kind == "swell")
     return with_rests(score, seed) if kind == "rests" else score
 
+# %% ../nbs/28_arranging.ipynb #c26bc03b
 def _exercise(rng, kind, seconds):
     "Scales up and down, or notes and chords of 1 to 8 s with a breath between."
     track, t, pitch, step = _track("PIANO"), 0.2, int(rng.integers(36, 85)), 1
@@ -168,6 +172,7 @@ def _exercise(rng, kind, seconds):
         t += lasts + (float(rng.uniform(0, 1)) if kind == "long" else 0)
     return track
 
+# %% ../nbs/28_arranging.ipynb #cfa55533
 def _dynamics(score, rng, swell=False):
     "Velocities from 10 to 127: a level for the whole, which grows and falls again in a swell."
     level, period = rng.uniform(25, 110), rng.uniform(6, 16)

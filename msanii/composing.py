@@ -71,6 +71,7 @@ class Tune:
         parts["density"][3:] += counts * semitones / 20
         return parts
 
+# %% ../nbs/32_composing.ipynb #aa604e07
 def _padded(rows, length):
     "Rows (..., n) with zeros up to `length`, float32."
     return np.pad(rows.astype(np.float32), [(0, 0)] * (rows.ndim - 1) + [(0, length - rows.shape[-1])])
@@ -83,6 +84,7 @@ def _moved(roll, semitones):
     out[:, :, a : KEYS - b] = keys[:, :, b : KEYS - a]
     return out.reshape(roll.shape)
 
+# %% ../nbs/32_composing.ipynb #cb2e69f0
 def _tune(songs, number):
     try: return Tune(song_sheet(songs[number]))
     except InputError: return None
@@ -109,6 +111,7 @@ def _keep(length, rng):
     "Which tokens are kept where a part is shown, bool (length,): see `draw_keep`."
     return draw_keep(length, torch.Generator().manual_seed(int(rng.integers(2**62)))).numpy()
 
+# %% ../nbs/32_composing.ipynb #047344e7
 class _Drawn(Dataset):
     "Item i: a window drawn from (seed, i), of `tokens` tokens."
     def __init__(self, tunes, tokens, length=None, seed=0, shown=None):
@@ -116,6 +119,7 @@ class _Drawn(Dataset):
         self.length, self.shown = length or len(tunes), shown or SHOWN[self.floor]
     def __len__(self): return self.length
 
+# %% ../nbs/32_composing.ipynb #d606e7a0
 class PlanWindows(_Drawn):
     """Windows of bars. Item i: bits (1, 171, bars), cond (1, 250, bars), weight (1, 171, bars), and index.
 
@@ -134,6 +138,7 @@ class PlanWindows(_Drawn):
         if rng.random() < self.shown["part"]: told |= dict.fromkeys(PLAN_ROWS, _keep(self.tokens, rng))
         return told
 
+# %% ../nbs/32_composing.ipynb #8b82bcc2
 def plan_item(tune, start, length, told):
     "bits, cond and weight of a window of bars that is `told` some fields, each True or where (length,)."
     sheet, bars = tune.sheet, len(tune.letters)
@@ -153,6 +158,7 @@ def plan_item(tune, start, length, told):
                       bars=bar_rows(beats, sheet.meter, sheet.minor, sheet.tempo))
     return dict(bits=torch.from_numpy(bits)[None], cond=cond, weight=torch.from_numpy(weight)[None])
 
+# %% ../nbs/32_composing.ipynb #b01e26ef
 def _condition(condition, shape, told, given, **always):
     "The condition (c, rows, t) from rows (rows, t) or (c, rows, t), shown where they are told."
     tensor = lambda rows: torch.as_tensor(rows, dtype=torch.float32)[None].reshape(1, -1, *rows.shape[-2:])
@@ -187,6 +193,7 @@ class NoteWindows(_Drawn):
             }
         return told
 
+# %% ../nbs/32_composing.ipynb #91dcaaa1
 def note_item(tune, start, length, told, semitones=0):
     """bits, cond and weight of a window of sixteenths that is `told` some fields, each True or where
     (length,)."""
@@ -208,6 +215,7 @@ def score_loss(network, batch, seed=0):
     t, eps = draw(batch["index"], bits, network.schedule.T, seed)
     return bits_loss(network, bits, t, eps, batch["cond"], batch["weight"])
 
+# %% ../nbs/32_composing.ipynb #86306166
 @dataclass
 class ScoreRecipe(Recipe):
     "The settings of a planner's or composer's training; `network` holds the arguments of `BitUNet` but rows."
@@ -218,6 +226,8 @@ _LONG = dict(lr=1e-3, decay=0.6, betas=(0.9, 0.99), warmup=100, ema=0.999, ema_e
              log_every=50, validate_every=500, save_every=500)
 _SHORT = dict(steps=120, lr=2e-3, decay=0.5, betas=(0.9, 0.99), warmup=20, ema=0.9, ema_every=5,
               ema_start=60, validate_every=60)
+
+# %% ../nbs/32_composing.ipynb #2b50e18f
 RECIPES |= {
     "planner": {
         "shipped": ScoreRecipe(
@@ -235,6 +245,7 @@ RECIPES |= {
     },
 }
 
+# %% ../nbs/32_composing.ipynb #b18ece76
 _WINDOWS = {"planner": PlanWindows, "composer": NoteWindows}
 _ROWS = {"planner": (1, sum(PLAN_ROWS.values()), PLAN.rows), "composer": (2, len(ROLES) * KEYS, NOTES.rows)}
 
@@ -247,6 +258,7 @@ def build_floor(floor, tunes, network):
     share = ones.reshape(2, len(ROLES), KEYS) / sum(len(t.sheet) for t in tunes[::5])
     return unet.expect(np.mean([np.roll(share, s, 2) for s in range(-6, 6)], 0).reshape(2, -1))
 
+# %% ../nbs/32_composing.ipynb #ec275466
 def train_floor(floor, tunes, recipe=None, valid=(), **kwargs):
     """Train the planner or the composer on `Tune`s by a `ScoreRecipe`: (network, history).
 

@@ -307,31 +307,218 @@ def _(f):
         equal(f(np.array(rows)), wanted, f"eighths({rows})")
 
 # %% ../nbs/75_course.ipynb #6d29b359
-#| export
+@exercise("26", 1)
+def _(f):
+    from msanii.sheet import Sheet
+    tune, other = [60, 62, 64, 65, 67, 69, 71, 72], [40, 41, 42, 43, 44, 45, 46, 47]
+    def sheet(melody, piano):
+        rows = [[16 * b, 16 * b + 4, p, 80, 0] for b, p in enumerate(melody)]
+        rows += [[16 * b + 8, 16 * b + 12, p, 80, 2] for b, p in enumerate(piano)]
+        return Sheet(np.array(sorted(rows)), np.arange(129) / 8, np.arange(0, 129, 16))
+    equal(f(sheet(tune[:4] * 2, other)), [0, 1, 2, 3] * 2, "melody_classes of four bars sung twice")
+    equal(f(sheet(tune, other[:4] * 2)), range(8), "melody_classes where only the piano comes back")
+    equal(f(sheet(tune[:3] * 2 + tune[3:5], other)), range(8), "melody_classes where three bars come back")
+
+@exercise("26", 2)
+def _(f):
+    for letters, begins, wanted in (
+        ([0, 0, -1, 0, 0], [1, 0, 1, 1, 0], [(0, 3)]),
+        ([0, 0, 0, 0, 1, 1, 0, 0], [1, 0, 1, 0, 1, 0, 1, 0], [(0, 2), (2, 6)]),
+        ([-1, 1, 1, 0, 0, -1, 1, 1, 0, 0], [1, 1, 0, 1, 0, 1, 1, 0, 1, 0], [(1, 6), (3, 8)]),
+    ):
+        found = [tuple(int(x) for x in pair) for pair in f(np.array(letters), np.array(begins, bool))]
+        assert sorted(found) == wanted, f"returns({letters}, {begins}) gives {found}; it should be {wanted}."
 
 # %% ../nbs/75_course.ipynb #a06ef569
-#| export
+@exercise("27", 1)
+def _(f):
+    m = torch.tensor([[1.0, 2.0, 0.5], [1.0, 3.0, 0.0], [1.0, 0.1, 0.2]])
+    for p in (1.0, 1.4, 2.0):
+        equal(f(m[:2], p), (m[0] ** p + m[1] ** p) ** (1 / p), f"added of two notes, p = {p}")
+        equal(f(m[:1], p), m[0], f"added of one note, p = {p}")
+    equal(f(m, 2.0), m.square().sum(0).sqrt(), "added of three notes, p = 2")
+
+@exercise("27", 2)
+def _(f):
+    ages = np.array([0.0, 1.0, 4.0, 16.0])
+    template = np.array([[1.0, 8.0], [4.0, 2.0], [1.0, 2.0], [0.25, 1.0]])
+    for age in (0.0, 0.5, 1.0, 2.0, 7.0, 16.0, -3.0, 99.0):
+        wanted = [np.exp(np.interp(age, ages, np.log(row))) for row in template.T]
+        equal(f(template, ages, age), wanted, f"at_age(template, ages, {age:g})")
 
 # %% ../nbs/75_course.ipynb #ece0824c
-#| export
+@exercise("28", 1)
+def _(f):
+    from msanii.arranging import GROOVES
+    for groove in ({36: "x...", 38: "..x."}, {42: "xx", 36: "x."}, GROOVES[0], GROOVES[-1]):
+        found = [tuple(int(x) for x in pair) for pair in f(groove)]
+        wanted = sorted((i, p) for p in groove for i in range(len(groove[p])) if groove[p][i] == "x")
+        assert found == wanted, f"strokes_of({groove}) gives {found[:6]}; it should be {wanted[:6]}."
+
+@exercise("28", 2)
+def _(f):
+    for root, target in ((36, 40), (40, 36), (33, 45), (45, 38), (30, 37), (36, 36)):
+        call, found = f"walk({root}, {target})", list(f(root, target))
+        assert len(found) == 4 and found[0] == root, f"{call} gives {found}: four pitches, the first {root}."
+        assert all(p == int(p) for p in found), f"{call} gives {found}: pitches are whole numbers."
+        steps = np.diff([*found, target])
+        assert steps.max() - steps.min() <= 1, f"{call} gives {found}, with steps {steps}: they are not even."
+        assert (steps * (target - root) >= 0).all(), f"{call} gives {found}, which turns back."
 
 # %% ../nbs/75_course.ipynb #30d3fefe
-#| export
+@exercise("29", 1)
+def _(f):
+    for x_t, g, s, alpha, sigma in ((0.5, 0.3, 0.2, 0.8, 0.6), (-1.0, 0.3, 0.08, 0.1, 0.995),
+                                    (0.5, 0.0, 0.6, 0.995, 0.1)):
+        x = np.linspace(-4, 4, 80_001)  # the product of both densities, on a grid
+        p = np.exp(-((x - g) / s) ** 2 / 2 - ((x_t - alpha * x) / sigma) ** 2 / 2)
+        mean = (x * p).sum() / p.sum()
+        std = (((x - mean) ** 2 * p).sum() / p.sum()) ** 0.5
+        equal(f(x_t, g, s, alpha, sigma), [mean, std], f"posterior({x_t}, {g}, {s}, {alpha}, {sigma})", 1e-3)
+
+@exercise("29", 2)
+def _(f):
+    x_t, g = torch.linspace(-1, 1, 24).view(1, 2, 3, 4), torch.full((1, 2, 3, 4), 0.5)
+    network = lambda x: 3 * x + 1
+    for alpha, spread in ((0.9, 0.08), (0.2, 0.5)):
+        how = f"alpha {alpha}, spread {spread}"
+        one, none = torch.ones(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+        with_guess = 0.5 + spread * network(x_t - alpha * 0.5)
+        equal(f(network, x_t, g, one, alpha, spread), with_guess, f"corrected with a guess, {how},")
+        equal(f(network, x_t, g, none, alpha, spread), network(x_t), f"corrected without a guess, {how},")
+        half = one.clone()
+        half[..., 2:] = 0
+        wanted = torch.cat([with_guess[..., :2], network(x_t)[..., 2:]], -1)
+        equal(f(network, x_t, g, half, alpha, spread), wanted, f"corrected with a guess in half, {how},")
 
 # %% ../nbs/75_course.ipynb #61398b3e
-#| export
+@exercise("30", 1)
+def _(f):
+    gradients = [torch.tensor([3.0, 0.0]), torch.tensor([[0.0], [4.0]]), torch.zeros(2)]
+    for most in (5.0, 10.0, 1.0, 0.5):
+        found = list(f([g.clone() for g in gradients], most))
+        assert len(found) == 3, f"clipped gives {len(found)} tensors; it should be as many as before, 3."
+        for g, x in zip(gradients, found): equal(x, g * min(1, most / 5), f"clipped(..., {most})")
+    equal(list(f([torch.zeros(3)], 1.0))[0], [0, 0, 0], "clipped of a gradient that is zero")
+
+@exercise("30", 2)
+def _(f):
+    for step, batch, processes in ((0, 4, 1), (0, 8, 2), (3, 8, 2), (5, 8, 3), (2, 3, 4)):
+        shares = [[int(i) for i in f(step, batch, rank, processes)] for rank in range(processes)]
+        call = f"share({step}, {batch}, rank, {processes})"
+        wanted = list(range(step * batch, (step + 1) * batch))
+        taken = sorted(i for share in shares for i in share)
+        assert taken == wanted, f"{call} gives {taken} in all; it should be {wanted}, each once."
+        sizes = [len(share) for share in shares]
+        assert max(sizes) - min(sizes) <= 1, f"{call} gives shares of {sizes} items; make them more even."
+
+@exercise("30", 3)
+def _(f):
+    for n, decay in ((1, 0.9), (2, 0.9), (5, 0.5), (40, 0.99)):
+        average = np.eye(n)[0]  # how much each weight counts after the first update, a copy
+        for i in range(1, n): average = decay * average + (1 - decay) * np.eye(n)[i]
+        equal(f(n, decay), average, f"counts({n}, {decay})")
 
 # %% ../nbs/75_course.ipynb #46864fb3
-#| export
+@exercise("31", 1)
+def _(f):
+    from msanii.pipeline import Msanii
+    from msanii.unet import UNet
+    from msanii.vocoder import Vocoder
+    torch.manual_seed(0)
+    m = Msanii(UNet(width=16, levels=2, blocks=1, heads=4), Vocoder(width=16))
+    for name, part in (("vocoder", Vocoder(width=8)), ("unet", UNet(width=8, levels=1, blocks=1, heads=4))):
+        old = dict(m.parts)
+        new = f(m, name, part)
+        assert isinstance(new, Msanii) and new is not m, f"swap(m, {name!r}, part) should give another Msanii."
+        assert new.parts[name] is part, f"swap(m, {name!r}, part) does not hold the new part."
+        assert m.parts[name] is old[name], f"swap(m, {name!r}, part) has changed the old model."
+        for other in set(old) - {name}:
+            assert new.parts[other] is old[other], f"the models do not share the {other}."
+
+@exercise("31", 2)
+def _(f):
+    x, y = np.arange(6.0), np.ones((2, 2))
+    first = f(dict(a=x, b=y))
+    assert isinstance(first, str) and len(first) == 64, f"digest gives {first!r}; it should be 64 digits."
+    assert set(first) <= set("0123456789abcdef"), f"digest gives {first!r}, which is not hexadecimal."
+    assert f(dict(b=y.copy(), a=x.copy())) == first, "digest depends on the order of the names."
+    for words, arrays in (("a value", dict(a=x + 1e-9, b=y)), ("a name", dict(a=x, c=y)),
+                          ("a shape", dict(a=x.reshape(2, 3), b=y)), ("an array less", dict(a=x)),
+                          ("names swapped", dict(a=y, b=x))):
+        assert f(arrays) != first, f"digest is the same with another dictionary ({words})."
 
 # %% ../nbs/75_course.ipynb #621f8135
-#| export
+@exercise("32", 1)
+def _(f):
+    roll = (np.random.default_rng(0).random((88, 12)) < 0.2).astype(np.float32)
+    roll[[0, 87]] = 1
+    equal(f(roll.copy(), 0), roll, "moved(roll, 0)")
+    for n in (1, 5, 12): equal(f(roll.copy(), n), np.pad(roll, ((n, 0), (0, 0)))[:88], f"moved(roll, {n})")
+    for n in (1, 7): equal(f(roll.copy(), -n), np.pad(roll, ((0, n), (0, 0)))[n:], f"moved(roll, {-n})")
+
+@exercise("32", 2)
+def _(f):
+    part = np.array([True, True, False, False, True])
+    equal(f({}, 3, 5), np.ones((3, 5)), "weights({}, 3, 5)")
+    equal(f({1: True}, 3, 5).sum(1), [5, 0, 5], "the sums of weights({1: True}, 3, 5)")
+    for told in ({0: part}, {0: part, 2: True}):
+        wanted = np.array([1 - part, np.ones(5), np.full(5, 2 not in told)], float)
+        equal(f(told, 3, 5), wanted, f"weights({told}, 3, 5)")
 
 # %% ../nbs/75_course.ipynb #8a0226fa
-#| export
+@exercise("33", 1)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    shapes = {"a.lora_A.weight": (2, 6), "a.lora_B.weight": (5, 2), "b.c.lora_A.weight": (2, 3, 1, 1),
+              "b.c.lora_B.weight": (4, 2, 1, 1)}
+    weights = {name: torch.randn(shape, generator=gen) for name, shape in shapes.items()}
+    before = {name: x.clone() for name, x in weights.items()}
+    change = lambda w, layer: (w[f"{layer}.lora_B.weight"].flatten(1) @ w[f"{layer}.lora_A.weight"].flatten(1))
+    for share in (1.0, 0.5, -1.0, 0.0):
+        found = f(weights, share)
+        assert isinstance(found, dict) and set(found) == set(weights), "partly should give the same names."
+        for name, x in weights.items():
+            assert found[name].shape == x.shape, f"partly changes the shape of {name}."
+            assert torch.equal(x, before[name]), f"partly(weights, {share:g}) has changed {name} of the old one."
+        for layer in ("a", "b.c"):
+            equal(change(found, layer), share * change(weights, layer), f"the change of partly(..., {share:g})")
+
+@exercise("33", 2)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    for m, n, rank in ((8, 5, 2), (5, 8, 1), (6, 6, 6)):
+        change, call = torch.randn(m, n, generator=gen), f"thinned(a matrix {m} x {n}, {rank})"
+        B, A = f(change.clone(), rank)
+        assert tuple(B.shape) == (m, rank), f"{call}: B has the shape {tuple(B.shape)}, not {(m, rank)}."
+        assert tuple(A.shape) == (rank, n), f"{call}: A has the shape {tuple(A.shape)}, not {(rank, n)}."
+        rest = torch.linalg.svdvals(change)[rank:].square().sum().sqrt()
+        equal((B @ A - change).norm(), rest, f"how far B A is from the change in {call}", 1e-4)
 
 # %% ../nbs/75_course.ipynb #1281972c
-#| export
+@exercise("34", 1)
+def _(f):
+    mel = torch.rand(3, 10, generator=torch.Generator().manual_seed(0))
+    click = torch.zeros(2, 8)
+    click[:, 1] = 1
+    found = f(click.clone(), 3, 20.0)
+    equal(found, torch.tensor([[0, 1, 0, 0, 0.1, 0, 0, 0.0]] * 2), "echoed(a click, 3, 20)")
+    for frames, decibels in ((1, 6.0), (4, 0.0), (12, 3.0)):
+        wanted = mel.square()
+        n = max(10 - frames, 0)
+        wanted[:, 10 - n :] += mel[:, :n].square() * 10 ** (-decibels / 10)
+        equal(f(mel.clone(), frames, decibels), wanted.sqrt(), f"echoed(mel, {frames}, {decibels:g})")
+
+@exercise("34", 2)
+def _(f):
+    from msanii.mel import hz_to_mel
+    mel, centres = torch.rand(128, 5, generator=torch.Generator().manual_seed(0)), np.arange(1, 129)
+    scale = lambda hz: hz_to_mel(hz) / hz_to_mel(22_050) * 129
+    for decibels in (20.0, 40.0):
+        power = mel.square()
+        hum = power.max().item() * 10 ** (-decibels / 10)
+        for hz in range(50, 301, 50): power[int(np.abs(centres - scale(hz)).argmin())] += hum
+        equal(f(mel.clone(), decibels), power.sqrt(), f"hummed(mel, {decibels:g})")
 
 # %% ../nbs/75_course.ipynb #49f691db
 @exercise("35", 1)

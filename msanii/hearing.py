@@ -87,6 +87,7 @@ def hearing_loss(transcriber, batch, mel, seed=0):
     heard = mel.scale(x).clamp(-1, 1)[:, None]
     return notes_loss(transcriber(heard), targets(batch["band"]))
 
+# %% ../nbs/34_hearing.ipynb #c3d5d80a
 @dataclass
 class HearingRecipe(Recipe):
     "The settings of a transcriber's training; `network` holds the arguments of `Transcriber`."
@@ -102,6 +103,7 @@ RECIPES["transcriber"] = {
         validate_every=75),
 }
 
+# %% ../nbs/34_hearing.ipynb #5c8da414
 def train_transcriber(corpora, recipe=RECIPES["transcriber"]["small"], mel=None, **kwargs):
     """Train a transcriber on a rendered corpus or a list of them, by a `HearingRecipe`: (transcriber, mel,
     history).

@@ -183,6 +183,7 @@ def network(self: Msanii, name):
     itself = lambda: Unfolding(self.vocoder, self.mel) if name == "vocoder" else getattr(self, name)
     return next((run for run in faster if run is not None), None) or itself()
 
+# %% ../nbs/31_pipeline.ipynb #a92562d5
 @patch
 @torch.no_grad()
 def encode(self: Msanii, waveform):
@@ -225,6 +226,7 @@ def show(self: Msanii, shape, start=0, **given):
     if "score" in given: given["score"] = self._roll(given["score"], shape, start)
     return self.condition(shape, **given).to(self.device)
 
+# %% ../nbs/31_pipeline.ipynb #c133b1a1
 @patch
 def _roll(self: Msanii, score, shape, start):
     "The rows (b, 1 or 2, rows, t) that the U-Net is shown of a score: a roll, or a guess of the mel and one."
@@ -249,6 +251,7 @@ def _write_weights(folder, name, part, half=False):
 def _write_config(folder, config):
     with replacing(folder / "config.json") as temporary: temporary.write_text(json.dumps(config, indent=1))
 
+# %% ../nbs/31_pipeline.ipynb #3c80639c
 @patch
 def save_pretrained(self: Msanii, folder, half=False):
     """Write config.json and the weights (safetensors) to a folder, in 16 bits if `half`. Returns the folder's
@@ -288,6 +291,7 @@ def save_part(folder,         # of a model, made if need be; the other parts in 
         _write_config(folder, {**config, **made, "settings": {**config["settings"], **(settings or {})}})
     return folder
 
+# %% ../nbs/31_pipeline.ipynb #2c2f8265
 def _check_same_mel(folder, config, mel):
     there = load_part(folder, "mel")
     same = all(torch.equal(v.cpu(), there.state_dict()[k]) for k, v in mel.state_dict().items())
@@ -321,6 +325,7 @@ def _damaged(path, error):
     words = f"{type(error).__name__}: {error}"
     return InputError(f"{path} is damaged or of another version: save the model anew ({words})")
 
+# %% ../nbs/31_pipeline.ipynb #6f331e72
 def load_part(folder, name):
     """One part of a model folder, built by its settings, with its weights. InputError if it is missing or
     damaged."""
@@ -336,6 +341,7 @@ def load_part(folder, name):
         ) from error
     return part.eval()
 
+# %% ../nbs/31_pipeline.ipynb #b7554eaf
 def _from_folder(folder):
     "Read what `save_pretrained` has written."
     config, known = read_config(folder), {f.name for f in fields(Settings)}
@@ -366,6 +372,7 @@ def from_pretrained(cls: Msanii, source=None, device=None, revision=None, adapte
     if adapter is not None: m = put_on(m, find_model(adapter))
     return m.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
+# %% ../nbs/31_pipeline.ipynb #3057a063
 def find_model(source=None, revision=None):
     "The folder of a model or an adapter: None for the package's, a folder, or that of a Hub id."
     if source is None: folder = WEIGHTS
@@ -397,6 +404,7 @@ def fingerprint(self: Msanii):
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
+# %% ../nbs/31_pipeline.ipynb #12ef74a0
 @patch
 def card(self: Msanii):
     "What the model holds, as markdown."
@@ -410,6 +418,7 @@ def card(self: Msanii):
               f"Fingerprint: `{self.fingerprint()}`.", "", "`Msanii.from_pretrained(...)` loads it."]
     return "\n".join(lines) + "\n"
 
+# %% ../nbs/31_pipeline.ipynb #ac9f4009
 @patch
 def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
     """Upload the model to `repo_id` (owner/name) on the Hugging Face Hub, made if need be. Returns its
@@ -433,6 +442,7 @@ def weights_hash(*networks):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
+# %% ../nbs/31_pipeline.ipynb #5040489e
 def save_adapter(
     folder,     # for the adapter, made if need be
     weights,    # {"layer.lora_A.weight": (r, n, ...), "layer.lora_B.weight": (m, r, ...)}
@@ -449,6 +459,7 @@ def save_adapter(
     _write_config(folder, dict(format=FORMAT, adapter=about, settings={}))
     return folder
 
+# %% ../nbs/31_pipeline.ipynb #b7e10e48
 @torch.no_grad()
 def merge(network, weights):
     "The network, with the low-rank changes B A of an adapter added to its weights."
@@ -459,6 +470,7 @@ def merge(network, weights):
         W += (B.flatten(1).float() @ A.flatten(1).float()).view_as(W).to(W.device)
     return network
 
+# %% ../nbs/31_pipeline.ipynb #f8333bfa
 def put_on(m, folder):
     """The model with the adapter of a folder in its U-Net. InputError if it belongs on other weights, or is
     damaged."""

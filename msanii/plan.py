@@ -54,6 +54,7 @@ def bar_classes(like, least=4, alike=0.6):
             begin = i + 1
     return np.array([find(bar) for bar in range(len(like))])
 
+# %% ../nbs/26_plan.ipynb #f34481da
 def sections(classes, least=2):
     """The letter of each bar, int (B,), from 0, and -1 where nothing comes back; and where a section begins,
     bool (B,). Sections have `least` bars."""
@@ -91,6 +92,7 @@ def groove(sheet):
     struck[sheet.notes[:, 4], sheet.notes[:, 0]] = True
     return struck
 
+# %% ../nbs/26_plan.ipynb #8df2a91a
 def by_bar(sheet, values):
     "Values (rows, T) of the sixteenths, sorted into bars: (rows, 16, B), zero where a bar has no such place."
     out = np.zeros((len(values), SLOTS, len(sheet.lines) - 1), np.float32)
@@ -104,6 +106,7 @@ def half_chords(sheet):
     )
     return by_bar(sheet, np.repeat(rows, SIXTEENTHS, 1))[:, [0, 8]].swapaxes(0, 1)
 
+# %% ../nbs/26_plan.ipynb #56fd65b7
 def thermometers(counts, pitches):
     "Rows (75, B) from notes a bar and mean pitches (3, B)."
     reached = [
@@ -157,6 +160,7 @@ def distance_rows(bars):
     "The fields `start` and `end`, (4, B), from how many bars away the edge is."
     return np.stack([np.exp(-np.asarray(bars, np.float32) / k) for k in (1, 4, 16, 64)])
 
+# %% ../nbs/26_plan.ipynb #f910d164
 def form_rows(letters, begins):
     """The field `form`, (8, B), from `sections`. Letters are named anew in the order in which they appear;
     one that stands there once, or comes after the sixth, counts as none."""
@@ -191,6 +195,7 @@ NOTES = Condition(
     ]
 )
 
+# %% ../nbs/26_plan.ipynb #67ad8b5d
 def place_rows(slots, meter):
     "The field `place`, (20, T), from the slots of the sixteenths and the beats of a bar."
     rows = np.zeros((20, len(slots)), np.float32)
@@ -210,6 +215,7 @@ def key_rows(tonic, minor, length):
     rows[tonic % 12 + 12 * bool(minor)] = 1
     return rows
 
+# %% ../nbs/26_plan.ipynb #479d98c3
 def note_fields(sheet):
     """What `NOTES` tells of a sheet, {field: float32 (rows, T)}, with the given notes as `roll` (2, 264, T)
     of 0 and 1."""

@@ -97,6 +97,7 @@ def _steps(c, levels):
         least = torch.minimum(least, error)
     return best
 
+# %% ../nbs/27_templates.ipynb #16001786
 def _rounded(at, ages, levels):
     "Magnitudes (88, ages, 128) -> curves (ages, R), and whole coefficients (88, R, 128) up to `levels` (R,)."
     x = (at.clamp(min=FLOOR) / FLOOR).log().transpose(0, 1).flatten(1)  # (ages, cells)
@@ -107,6 +108,7 @@ def _rounded(at, ages, levels):
     q = (c / step).round().clamp(-levels, levels).to(torch.int16).unflatten(1, (KEYS, -1)).transpose(0, 1)
     return curves * step.T, q
 
+# %% ../nbs/27_templates.ipynb #6222439e
 def compress(at):
     "Magnitudes (88, ages, 128) -> curves (ages, R), and cells (88, 4, 128), uint8: see `unpack`."
     curves, q = _rounded(at, AGES, [127.0] + [7.0] * (RANK - 1))
@@ -133,6 +135,7 @@ def rounding(mel=None):
     white = math.sqrt(torch.hann_window(mel.n_fft).square().sum() / 12) / 32_767
     return mel.filters.sum(-1) * white * math.sqrt(math.pi) / 2
 
+# %% ../nbs/27_templates.ipynb #99ab5d02
 class Templates(nn.Module):
     """What every key of some players sounds like alone, and what a score sounds like if that is added up.
 
@@ -197,6 +200,7 @@ class Templates(nn.Module):
             ) from error
         return self
 
+# %% ../nbs/27_templates.ipynb #65cfa555
 def _measured(player, soundfont):
     torch.set_num_threads(1)
     found = measure(player, soundfont)
@@ -217,6 +221,7 @@ def alone(self: Templates, player):
     i = self.place(player)
     return (self.curves[i] @ unpack(self.cells[i])).exp() * FLOOR
 
+# %% ../nbs/27_templates.ipynb #42c07ef1
 @patch
 def guess(self: Templates, score, frames, start=0, hop=HOP):
     """The mel magnitude (2, 128, frames), float32, that a score is guessed to have from frame `start` on.
@@ -227,6 +232,7 @@ def guess(self: Templates, score, frames, start=0, hop=HOP):
     total = torch.where(sounds, total + self.floor[:, None] ** POWER, total) ** (1 / POWER)
     return total.permute(2, 1, 0).contiguous()
 
+# %% ../nbs/27_templates.ipynb #f56c086a
 @patch
 def _sum(self: Templates, score, frames, start, hop, power):
     "The sum over all notes of their magnitudes to a power: (frames, 128, 2)."
@@ -241,6 +247,7 @@ def _sum(self: Templates, score, frames, start, hop, power):
         self._add(total, self.place(player), key - LOWEST, on[mine], off[mine], table[mine], power)
     return total
 
+# %% ../nbs/27_templates.ipynb #0800c86a
 @patch
 def _add(self: Templates, total, i, k, on, off, table, power):
     "Add the notes of key k of the player at place i, to a power, to `total` (frames, 128, 2)."
@@ -260,6 +267,7 @@ def _add(self: Templates, total, i, k, on, off, table, power):
         side = torch.from_numpy((math.sqrt(2) * pan * self.sides[i, k, c].item()) ** power).float()
         total[..., c].index_add_(0, torch.from_numpy(frame), x * side[:, None])
 
+# %% ../nbs/27_templates.ipynb #46c41f4e
 @patch
 def _log(self: Templates, i, k, age):
     "The logarithm (n, 128) of how far key k of the player at place i is above silence, at some ages (n,)."
@@ -311,6 +319,7 @@ def rising(low=None, high=None, n_mels=128):
     octaves = np.log2(mel_to_hz(edges[1:-1]) / low) / math.log2(high / low)
     return torch.from_numpy(octaves).float().clamp(0, 1)[:, None]
 
+# %% ../nbs/27_templates.ipynb #3d3a0757
 @patch
 def flutter(self: Templates, score, frames, start=0, hop=HOP, causes=None):
     """How far magnitudes wander about their guess: standard deviation of the logarithm, (2, 128, frames).
@@ -328,6 +337,7 @@ def causes(self: Templates, score, frames, start=0, hop=HOP):
     notes = (two > 1e-12) * (1 - share)
     return torch.stack([meets * notes, notes, share])
 
+# %% ../nbs/27_templates.ipynb #1a406915
 @patch
 def fit_unrest(self: Templates, found):
     """Learn how much is to be drawn, from triples of `band_notes`, a log-mel (2, 128, t) as it is made, and
@@ -345,6 +355,7 @@ def fit_unrest(self: Templates, found):
         self.unrest[:, f] = torch.from_numpy(found.clip(max=0.5))
     return self
 
+# %% ../nbs/27_templates.ipynb #74d73d75
 def wandering(shape, generator):
     "Noise (c, f, t) of unit variance that lasts from frame to frame, and is much the same in both channels."
     c, f, t = shape

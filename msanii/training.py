@@ -62,6 +62,7 @@ def gains(index, decibels, seed=0):
     levels = [low + (high - low) * torch.rand((), generator=g) for g in gens]
     return torch.stack([10 ** (level / 20) for level in levels]).to(index.device)
 
+# %% ../nbs/30_training.ipynb #4f644137
 def retuned(waveform, index, share, seed=0):
     """Windows (b, c, n) -> (b, c, about 0.97 n), each with probability `share` up to half a semitone higher
     or lower, and faster or slower, from `seed` and its number in `index` (b,) alone; the others are only cut,
@@ -74,6 +75,7 @@ def retuned(waveform, index, share, seed=0):
         out.append(x[:, :n])
     return torch.stack(out)
 
+# %% ../nbs/30_training.ipynb #371c96c0
 def vocoder_loss(
     vocoder,     # from a mel and a guess (b, c, k, t) to a magnitude
     batch,       # of windows: `waveform` (b, c, n), and their numbers, `index` (b,), for gain and detune
@@ -150,6 +152,7 @@ def draw_condition(
         conds.append(condition(x0[i : i + 1].shape, **given).to(x0.device))
     return torch.cat(conds)
 
+# %% ../nbs/30_training.ipynb #2e280f80
 def _check_draws(condition, shown):
     for name in shown:
         if name not in condition:
@@ -171,6 +174,7 @@ def at_level(batch, mel, gain=0.0, seed=0):
     roll = shown_rows(mel, guess * level[..., None], band)
     return dict(batch, waveform=batch["waveform"] * level, roll=roll)
 
+# %% ../nbs/30_training.ipynb #bc2cae5a
 def unet_loss(
     unet,                 # from x_t, t and possibly a condition to an estimate
     batch,                # of windows: `waveform`, their numbers `index`, and what the draws take
@@ -254,6 +258,7 @@ class Recipe:
             raise InputError(f"{path} is no recipe: give a json file such as `msanii train --show` prints "
                              f"({error})") from error
 
+# %% ../nbs/30_training.ipynb #c0133207
 def _check_share(name, value):
     if not 0 <= value <= 1: raise InputError(f"Recipe: {name} is {value}; it must be between 0 and 1")
 
@@ -295,6 +300,7 @@ class UNetRecipe(Recipe):
         "As `Recipe.from_dict`; one of the time when conditions had no fields is put into today's form."
         return super().from_dict(settings if "condition" in settings else _with_fields(settings))
 
+# %% ../nbs/30_training.ipynb #a7c41cbf
 def _with_fields(settings):
     "A U-Net's settings with fields in place of the network's d_cond and the shares `score` and `context`."
     settings, new = dict(settings), {}
@@ -323,20 +329,22 @@ RECIPES = {
             dict(prior=True), steps=120, batch=8, frames=64,
             lr=1e-3, warmup=30, ema=0.9, ema_every=5, ema_start=60, validate_every=60),
     },
-    "unet": {
-        "paper": UNetRecipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
-        "shipped": UNetRecipe(
-            dict(width=352, levels=5, blocks=1, attention=2, expansion=2, join=True,
-                 told=BAND_AND_CONTEXT.places["score"].stop),
-            steps=2500, batch=2, frames=256, mix=[4, 3.5, 2.5], objective="x0", gain=12,
-            condition=BAND_AND_CONTEXT.settings(), shown=dict(score=0.6, context=0.4),
-            lr=5e-4, decay=0.6, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
-            log_every=50, validate_every=500, save_every=500),
-        "small": UNetRecipe(
-            dict(width=192, levels=4, blocks=1, attention=1, expansion=2),
-            steps=240, batch=4, frames=192, objective="x0",
-            lr=6e-4, decay=0.3, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
-    },
+}
+
+# %% ../nbs/30_training.ipynb #fc1f529b
+RECIPES["unet"] = {
+    "paper": UNetRecipe(steps=paper_steps(501, 8192, 4), log_every=50, sample_every=5000),
+    "shipped": UNetRecipe(
+        dict(width=352, levels=5, blocks=1, attention=2, expansion=2, join=True,
+             told=BAND_AND_CONTEXT.places["score"].stop),
+        steps=2500, batch=2, frames=256, mix=[4, 3.5, 2.5], objective="x0", gain=12,
+        condition=BAND_AND_CONTEXT.settings(), shown=dict(score=0.6, context=0.4),
+        lr=5e-4, decay=0.6, betas=(0.9, 0.99), warmup=200, ema=0.998, ema_every=1, ema_start=300,
+        log_every=50, validate_every=500, save_every=500),
+    "small": UNetRecipe(
+        dict(width=192, levels=4, blocks=1, attention=1, expansion=2),
+        steps=240, batch=4, frames=192, objective="x0",
+        lr=6e-4, decay=0.3, warmup=40, ema=0.9, ema_every=5, ema_start=180, validate_every=60),
 }
 
 # %% ../nbs/30_training.ipynb #e3ef9af2
@@ -360,6 +368,7 @@ def _to_disk(path):
     try: os.fsync(handle)
     finally: os.close(handle)
 
+# %% ../nbs/30_training.ipynb #1daa4df0
 def _write_checkpoint(folder, parts, state):
     "Write the files of a checkpoint, with a checksum of each, and wait until they have reached the disk."
     folder.mkdir(parents=True)
@@ -405,6 +414,7 @@ def save_checkpoint(
     for old in checkpoints(folder)[:-keep]: shutil.rmtree(old)
     return path
 
+# %% ../nbs/30_training.ipynb #069deca5
 def checkpoints(folder):
     "The complete checkpoints in a folder, oldest first."
     return sorted(p for p in Path(folder).glob("checkpoint-*") if p.suffix != ".tmp")
@@ -422,6 +432,7 @@ def read_checkpoint(path):
     except Exception as error:  # safetensors has an exception of its own beside OSError and ValueError
         raise DamagedCheckpoint(f"{path} is damaged ({error}); remove it") from error
 
+# %% ../nbs/30_training.ipynb #2e5be23c
 def _check_recipe(path, state, recipe):
     "InputError if a checkpoint was made by another recipe."
     free = ("steps", "validate_every", "sample_every", "save_every", "keep")  # what changes no weight
@@ -484,6 +495,7 @@ def processes():
     asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     return PartialState(cpu=asked or not (alone or torch.cuda.is_available()))
 
+# %% ../nbs/30_training.ipynb #10c45734
 def _accelerator(recipe, folder):
     "Accelerate's object for a recipe: precision by device, gradients of parts added up, a log in `folder`."
     AcceleratorState._reset_state()  # a run before this one in the process may have had another precision
@@ -526,6 +538,7 @@ def validate(
     total = reduce(total.float().to(state.device), "sum")
     return (total[0] / total[1]).item()
 
+# %% ../nbs/30_training.ipynb #8e465dec
 def _to(batch, device):
     return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
 
@@ -576,6 +589,7 @@ def resume(self: Run):
         raise InputError(f"all {len(found)} checkpoints in {self.folder} are damaged: choose another folder, "
                          "or remove them to begin anew")
 
+# %% ../nbs/30_training.ipynb #ddafb8db
 @patch
 def begin(self: Run):
     "Resume, open the log, and measure where the network starts from."
@@ -613,6 +627,7 @@ def step(self: Run, batch):
         self.ema.update_parameters(self.plain)
     return loss
 
+# %% ../nbs/30_training.ipynb #b96f9ad8
 @patch
 def _ask(self: Run, part):
     "The loss of a part of a batch, of all processes together; its gradients are added to those before."
@@ -622,6 +637,7 @@ def _ask(self: Run, part):
         if math.isfinite(value): self.accelerator.backward(loss)
     return value
 
+# %% ../nbs/30_training.ipynb #2bb3f954
 @patch
 def _correct(self: Run):
     for group in self.opt.param_groups: group["lr"] = learning_rate(self.done, self.recipe)
@@ -651,6 +667,7 @@ def note(self: Run, loss):
     rate = learning_rate(self.done - 1, self.recipe)
     if self.folder: self.accelerator.log(dict(row, lr=rate), step=self.done)
 
+# %% ../nbs/30_training.ipynb #62620189
 @patch
 def show(self: Run, samples):
     "Waveforms (c, n) and spectrograms (c, f, t), by name, into the log; it plays the mean of the channels."
@@ -661,6 +678,7 @@ def show(self: Run, samples):
             writer.add_audio(name, x.mean(0, keepdim=True).clamp(-1, 1), self.done, sample_rate=44_100)
         else: writer.add_image(name, (x[0].flip(0) / 2 + 0.5).clamp(0, 1), self.done, dataformats="HW")
 
+# %% ../nbs/30_training.ipynb #bcc6e3fa
 @patch
 def save(self: Run):
     "Write a checkpoint of the run into its folder."
@@ -712,6 +730,7 @@ def train(
     bar.close()
     return run.finish(), run.history
 
+# %% ../nbs/30_training.ipynb #7db67431
 def _begin_with(model, weights):
     try: model.load_state_dict({k: v.float() for k, v in weights.items()})
     except RuntimeError as error:
@@ -766,6 +785,7 @@ def train_vocoder(corpora, recipe=RECIPES["vocoder"]["small"], mel=None, **kwarg
     vocoder, history = train(vocoder, loss, data, recipe, valid, about=about, sample=sample, **kwargs)
     return vocoder, mel, history
 
+# %% ../nbs/30_training.ipynb #6a267e8b
 @torch.no_grad()
 def _heard(vocoder, mel, waveform):
     "What the log shows of a vocoder: the magnitude of a window (c, n), what it makes of its mel, its sound."
@@ -802,6 +822,7 @@ def train_unet(
     unet, history = train(unet, loss, data, recipe, valid, about=about, sample=sample, **kwargs)
     return unet, mel, history
 
+# %% ../nbs/30_training.ipynb #4162acce
 def _dreamt(denoiser, mel, frames):
     "What the log shows of a U-Net: a mel that it makes from noise, shown nothing, and how that sounds."
     shape = (1, 2, mel.settings()["n_mels"], frames)

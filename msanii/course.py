@@ -146,7 +146,20 @@ def _(f):
     equal(f(100, parts), whole, "blend of windows that agree")
 
 # %% ../nbs/75_course.ipynb #1e36f2ae
-#| export
+@exercise("41", 1)
+def _(f):
+    for turns in (0.0, 0.1, 0.25, 0.4, 0.75, -0.2):
+        middle = abs(1 + np.exp(2j * math.pi * turns)) / 2
+        equal(f(turns), 20 * math.log10(middle), f"dip({turns:g})", 1e-4)
+
+@exercise("41", 2)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    for rate, begins, channels in ((1000, 1300, 2), (1000, 0, 1), (8000, 16_800, 2)):
+        x = 0.1 * torch.randn(channels, 4 * rate, generator=gen)
+        x[:, begins : begins + rate] *= 5
+        x[0, -1] = 5  # a click is loud for no second
+        equal(f(x, rate), begins, f"loudest_second of a waveform that is loud from sample {begins} on")
 
 # %% ../nbs/75_course.ipynb #d3f11cc5
 #| export
@@ -190,7 +203,23 @@ def _(f):
             equal(f(abar, t, ratio), int(away.argmin()), f"honest_timestep({name} schedule, {t}, {ratio:g})")
 
 # %% ../nbs/75_course.ipynb #c2cbd17f
-#| export
+@exercise("45", 1)
+def _(f):
+    for left, right, n in ((6.0, 6.0, 4), (3.0, -5.0, 10), (50.0, 0.0, 5), (-30.0, 30.0, 3)):
+        fall = 1 - np.arange(n) / n
+        wanted = np.clip(left, -20, 20) * fall + np.clip(right, -20, 20) * fall[::-1]
+        equal(f(left, right, n), wanted, f"led({left:g}, {right:g}, {n})")
+
+@exercise("45", 2)
+def _(f):
+    time = torch.arange(4000) / 4000
+    for place, jump in ((2500, 0.03), (700, -4e-4), (3300, 5e-4)):
+        x = (0.05 + (30 * (0.5 - time)).sigmoid()) * (2 * math.pi * 20 * time).sin()
+        if place < 2000: x = x.flip(0)
+        x[place:] += jump
+        found = f(x)
+        assert found is not None, "click_at gives None: is a return missing?"
+        assert abs(found - place) <= 1, f"click_at finds {found} where the wave jumps at {place}."
 
 # %% ../nbs/75_course.ipynb #41dc5d6f
 #| export

@@ -567,10 +567,45 @@ def _(f):
     equal(f(100, parts), whole, "blend of windows that agree")
 
 # %% ../nbs/75_course.ipynb #1e36f2ae
-#| export
+@exercise("41", 1)
+def _(f):
+    for turns in (0.0, 0.1, 0.25, 0.4, 0.75, -0.2):
+        middle = abs(1 + np.exp(2j * math.pi * turns)) / 2
+        equal(f(turns), 20 * math.log10(middle), f"dip({turns:g})", 1e-4)
+
+@exercise("41", 2)
+def _(f):
+    gen = torch.Generator().manual_seed(0)
+    for rate, begins, channels in ((1000, 1300, 2), (1000, 0, 1), (8000, 16_800, 2)):
+        x = 0.1 * torch.randn(channels, 4 * rate, generator=gen)
+        x[:, begins : begins + rate] *= 5
+        x[0, -1] = 5  # a click is loud for no second
+        equal(f(x, rate), begins, f"loudest_second of a waveform that is loud from sample {begins} on")
 
 # %% ../nbs/75_course.ipynb #d3f11cc5
-#| export
+@exercise("42", 1)
+def _(f):
+    for seconds, tempo, meter in ((10.0, 120, 4), (7.2, 90, 3), (0.1, 60, 4), (30.0, 97, 4), (2.9, 120, 4)):
+        bar = meter * 60 / tempo
+        some = [bar * i for i in range(1, 100)]
+        wanted = min(some, key=lambda length: abs(length - seconds))
+        equal(f(seconds, tempo, meter), wanted, f"loop_seconds({seconds:g}, {tempo}, {meter})")
+
+@exercise("42", 2)
+def _(f):
+    from msanii.diffusion import Schedule
+    from msanii.samplers import SAMPLERS, Denoiser
+    schedule = Schedule.named("cosine", 1000)
+    x = torch.randn(1, 2, 4, 16, generator=torch.Generator().manual_seed(0))
+    for ts in ([999, 500, 0], [800, 600, 400, 200, 100], [300]):
+        abar = schedule.abar[ts].tolist()
+        level = {a: t for a, t in zip(abar, ts)}
+        network = lambda x, t: (x.sin() + 0.3) * 0.5
+        wanted = SAMPLERS["ddim"].walk(Denoiser(network, schedule, "x0"), x, ts)
+        def denoise(x, a):
+            assert a in level, f"ddim asks for a guess at the level {a:g}, which is none of abar."
+            return network(x, level[a])
+        equal(f(denoise, x, abar), wanted, f"ddim over {len(ts)} timesteps", 1e-3)
 
 # %% ../nbs/75_course.ipynb #81d7d389
 @exercise("43", 1)
@@ -611,19 +646,91 @@ def _(f):
             equal(f(abar, t, ratio), int(away.argmin()), f"honest_timestep({name} schedule, {t}, {ratio:g})")
 
 # %% ../nbs/75_course.ipynb #c2cbd17f
-#| export
+@exercise("45", 1)
+def _(f):
+    for left, right, n in ((6.0, 6.0, 4), (3.0, -5.0, 10), (50.0, 0.0, 5), (-30.0, 30.0, 3)):
+        fall = 1 - np.arange(n) / n
+        wanted = np.clip(left, -20, 20) * fall + np.clip(right, -20, 20) * fall[::-1]
+        equal(f(left, right, n), wanted, f"led({left:g}, {right:g}, {n})")
+
+@exercise("45", 2)
+def _(f):
+    time = torch.arange(4000) / 4000
+    for place, jump in ((2500, 0.03), (700, -4e-4), (3300, 5e-4)):
+        x = (0.05 + (30 * (0.5 - time)).sigmoid()) * (2 * math.pi * 20 * time).sin()
+        if place < 2000: x = x.flip(0)
+        x[place:] += jump
+        found = f(x)
+        assert found is not None, "click_at gives None: is a return missing?"
+        assert abs(found - place) <= 1, f"click_at finds {found} where the wave jumps at {place}."
 
 # %% ../nbs/75_course.ipynb #41dc5d6f
-#| export
+@exercise("46", 1)
+def _(f):
+    from msanii.inpainting import check_spans
+    many = ([(2, 3), (0.5, 1), (2.5, 4)], [(1, 3), (1.5, 2)], [(0, 1), (1, 2)], [(3.5, 4.0001)], [(0.1, 0.2)])
+    for spans in many:
+        wanted = check_spans([(a, min(b, 4)) for a, b in spans], 176_400, 44_100)
+        equal(f(spans, 176_400, 44_100), wanted, f"merged({spans}, 176400, 44100)")
+
+@exercise("46", 2)
+def _(f):
+    from msanii.inpainting import passes, repaint_levels
+    for how in ((25, 1, 2), (200, 10, 10), (20, 5, 3), (7, 10, 10), (13, 4, 2), (11, 10, 5), (10, 10, 4)):
+        equal(f(*how), passes(repaint_levels(*how)), f"cost{how}")
 
 # %% ../nbs/75_course.ipynb #1eb76bcf
-#| export
+@exercise("47", 1)
+def _(f):
+    for how in ((50, 300, 100, 40, 6), (20, 300, 100, 40, 6), (100, 120, 100, 50, 6), (90, 90, 64, 32, 4)):
+        known, total, window, context, border = how
+        wanted, edge = [], known
+        while edge < total:
+            first = max(0, edge - context)
+            wanted.append((first, min(total, first + window)))
+            edge = wanted[-1][1] - border * (wanted[-1][1] < total)
+        equal(f(*how), wanted, f"plan{how}")
+
+@exercise("47", 2)
+def _(f):
+    for n in (10, 11):
+        loop = torch.arange(2.0 * n).reshape(2, n)
+        def edit(x, at):
+            equal(x[:, at], loop[:, 0], f"what mend_joint hands over, at the joint of {n} samples,")
+            equal(x[:, at - 1], loop[:, -1], f"what it hands over, before the joint of {n} samples,")
+            assert 1 < at < n - 2, f"edit is given a joint at {at} of {n} samples: it should lie inside."
+            done = x.clone()
+            done[:, at] = -1
+            return done
+        wanted = loop.clone()
+        wanted[:, 0] = -1
+        equal(f(loop, edit), wanted, f"mend_joint of {n} samples")
 
 # %% ../nbs/75_course.ipynb #d1b8dad1
 #| export
 
 # %% ../nbs/75_course.ipynb #2b95c06f
-#| export
+@exercise("49", 1)
+def _(f):
+    x = 0.5 * torch.sin(torch.arange(400.0)).reshape(2, 200)
+    for dB in (-20.0, 0.0, 5.0):
+        equal(f(None, x, dB), x * 10 ** (dB / 20), f"louder(m, waveform, {dB:g}), of a waveform with room,")
+    loud = f(None, x, decibels=20.0, seed=0)
+    equal(loud, x / x.abs().max(), "louder(m, waveform, 20), which would leave [-1, 1],")
+
+@exercise("49", 2)
+def _(f):
+    import shlex
+    for name, files, settings in (
+        ("style-transfer", ["song.mp3"], {"strength": 0.3, "seed": 7}),
+        ("interpolate", ["my song.wav", "it's b.wav"], {"ratio": 0.25, "steps": None}),
+        ("sample", [], {"seconds": 60}),
+    ):
+        wanted = ["msanii", name, *files]
+        for key, value in settings.items(): wanted += [f"--{key}", str(value)] if value is not None else []
+        found = f(name, files, settings)
+        assert isinstance(found, str), f"shell_line gives {found!r}; it should be text."
+        equal(str(shlex.split(found)), str(wanted), f"shell_line({name!r}, ...), as a shell takes it apart,")
 
 # %% ../nbs/75_course.ipynb #3b2dc00e
 #| export

@@ -35,6 +35,7 @@ def check_spans(spans, n, sample_rate):
         else: found.append((a, b))
     return found
 
+# %% ../nbs/46_inpainting.ipynb #ab95f914
 def _samples(start, end, n, sample_rate):
     "A span in seconds as the pair (first, last + 1) of n samples."
     if not 0 <= start < end <= (n + 0.5) / sample_rate:
@@ -129,6 +130,7 @@ def way(self: Msanii, through=None, score=None, method=None):
     usual = "score" if ears and score is None and method != "repaint" else "sound"
     return through or usual
 
+# %% ../nbs/46_inpainting.ipynb #3547865f
 METHOD = Parameter(
     "method",
     "context: the network hears what is around; repaint: it is walked back and forth "
@@ -140,6 +142,7 @@ RESAMPLINGS = Parameter("resamplings", "how often RePaint comes down", 3, low=1,
 CONTEXT = Parameter("context", "what the network hears on either side", 12.0, low=0, high=600, unit="seconds")
 FADE = Parameter("fade", "crossfade on the kept side of a seam", 0.05, low=0, high=10, unit="seconds")
 
+# %% ../nbs/46_inpainting.ipynb #013c8bb8
 class Filling:
     "How holes are filled: what inpainting, outpainting and streams share. InputError for what cannot be."
     def __init__(self,
@@ -228,6 +231,7 @@ def regions(spans, n, reach, window, hop):
         else: found.append((lo, hi))
     return found
 
+# %% ../nbs/46_inpainting.ipynb #f5b37fcf
 @patch
 @torch.no_grad()
 def inpaint(

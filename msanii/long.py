@@ -36,6 +36,7 @@ def ceiling_of(waveform):
     and overshoots a little. Infinite for one that is on another scale, its peak beyond 2."""
     return 1.0 if not waveform.numel() or waveform.abs().max() <= 2 else math.inf
 
+# %% ../nbs/41_long.ipynb #0c1889b3
 LOOK = 3**6 - 1  # a gain of the limiter depends on so many samples on either side, and on no others
 
 def limiting(waveform, ceiling=1.0, rounds=6):
@@ -49,6 +50,7 @@ def limiting(waveform, ceiling=1.0, rounds=6):
     total = F.pad(F.pad(lowest[None], (reach, reach), mode="replicate")[0].double().cumsum(0), (1, 0))
     return ((total[2 * reach + 1 :] - total[: -2 * reach - 1]) / (2 * reach + 1)).to(waveform.dtype)
 
+# %% ../nbs/41_long.ipynb #60984b4c
 def limited(waveform, ceiling=1.0):
     "The waveform (c, n) within [-ceiling, ceiling], turned down where it would leave them (see `limiting`)."
     if not waveform.numel() or waveform.abs().max() <= ceiling: return waveform
@@ -60,6 +62,7 @@ def limited_part(waveform, start, stop, ceiling=1.0):
     first = max(0, start - LOOK)
     return limited(waveform[:, first : stop + LOOK], ceiling)[:, start - first : stop - first]
 
+# %% ../nbs/41_long.ipynb #3ac8312a
 def with_level(waveform, level, peak=1.0, rounds=12):
     """The waveform at the root mean square `level` and within `peak`, by a limiter where the two are at odds;
     a warning if that takes 1 dB or more of it. Silence stays as it is."""
@@ -131,6 +134,7 @@ def carry_phase(S, X, kept, start, n_fft=2048, hop=1024):
             phase[..., j] = turn_on(phase[..., j + 1], -steps[j + 1], -steps[j], nearest[j], ahead[j])
     return phase % TURN
 
+# %% ../nbs/41_long.ipynb #57452f1c
 def rebuild(S, known, keep, iterations=32, fade=2205, generator=None, n_fft=2048, hop=1024):
     """A waveform (c, n) of magnitudes close to S (c, k, t), in phase with the samples of `known` (c, n),
     which hold where keep (n,) is True.
@@ -212,6 +216,7 @@ def loop_places(n, frames):
     "The sample at the middle of each frame of a loop of n samples, int (frames,)."
     return (torch.arange(frames, dtype=torch.double) * n / frames).round().long()
 
+# %% ../nbs/41_long.ipynb #18a9a7cb
 def loop_phases(S, n, start, n_fft=2048):
     """Phases (t, k), in 65,536ths of a turn, of the frames of a loop of n samples, led by the peaks of S (t,
     k) from the phases `start` (k,) round to where they began."""
@@ -225,6 +230,7 @@ def loop_phases(S, n, start, n_fft=2048):
     off = loop_places(n, t).to(S.device)[:, None] - j * hop  # samples
     return torch.stack(phases) - missed[nearest] * j / t + steps * off / hop
 
+# %% ../nbs/41_long.ipynb #d89b3c6f
 @torch.no_grad()
 def loop_waveform(S, n, iterations=32, momentum=0.99, generator=None, n_fft=2048):
     """A loop (c, n) of magnitudes close to S (c, k, t), whose frames lie evenly around it: fast Griffin-Lim
@@ -254,6 +260,7 @@ def loop_waveform(S, n, iterations=32, momentum=0.99, generator=None, n_fft=2048
         x = laid(turned / turned.abs().clamp(min=1e-15) * S)
     return x * loudest[..., 0]
 
+# %% ../nbs/41_long.ipynb #0ebc4f85
 def decode_loop(m, x, n, seed=0, margin=32):
     "Scaled mel x (1, c, f, t) of a loop -> waveform (c, n) that goes round. margin: frames round the joint."
     t = x.shape[-1]

@@ -36,6 +36,7 @@ def running_mean(x, width):
     lo, hi = (i - width // 2).clamp(min=0), (i + width // 2 + 1).clamp(max=len(x))
     return ((total[hi] - total[lo]) / (hi - lo)).to(x.dtype)
 
+# %% ../nbs/45_seams.ipynb #346d7b0e
 def seam_gain(
     energy,  # (t,), of frames or samples
     keep,  # bool (t,), its gaps are what is new
@@ -95,6 +96,21 @@ def meet(m, x, known):
     louder = m.mel.minmax(m.mel.standard(m.mel.unscale(x) + dB * math.log(10) / 20)).clamp(-1, 1)
     return torch.where(known, x, louder)
 
+# %% ../nbs/45_seams.ipynb #981998bb
+def _matched(new, keep, fade, rate, peak=math.inf):
+    "The samples new (c, n), their level led to that of the kept ones at each seam, and none beyond `peak`."
+    weight = edge_weight(keep, fade)
+    for _ in range(8):  # two seams of a short hole pull at the same samples, and limits leave something to do
+        energy = new.square().mean(0)
+        level = seam_gain(
+            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883)
+        )
+        new = new * 10 ** (level * weight / 20)
+        # kept samples of an mp3 may lie beyond it; they stay, and turn nothing down
+        if (new * (weight > 0)).abs().max() > peak:
+            new = new * (1 - weight * (1 - limiting(new * (weight > 0), peak)))
+    return new.clamp(-peak, peak)
+
 # %% ../nbs/45_seams.ipynb #01df6671
 def join(m,            # a model, of which the vocoder and the mel transform are used
          x,            # scaled mel (1, c, f, t) of gain * item, with new frames where it is not kept
@@ -119,19 +135,3 @@ def join(m,            # a model, of which the vocoder and the mel transform are
     done, peak = item.clone(), ceiling_of(item)
     done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate, peak), known)
     return done
-
-def _matched(new, keep, fade, rate, peak=math.inf):
-    "The samples new (c, n), their level led to that of the kept ones at each seam, and none beyond `peak`."
-    weight = edge_weight(keep, fade)
-    for _ in range(
-        8
-    ):  # the two seams of a short hole pull at the same samples, and limits leave something to do
-        energy = new.square().mean(0)
-        level = seam_gain(
-            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883)
-        )
-        new = new * 10 ** (level * weight / 20)
-        # kept samples of an mp3 may lie beyond it; they stay, and turn nothing down
-        if (new * (weight > 0)).abs().max() > peak:
-            new = new * (1 - weight * (1 - limiting(new * (weight > 0), peak)))
-    return new.clamp(-peak, peak)

@@ -48,6 +48,7 @@ def load_heard(file):
         warnings.warn(f"{file} {how} is taken for both left and right")
     return waveform
 
+# %% ../nbs/49_tasks.ipynb #fa8a7cdd
 def load_played(file):
     "`load_score`, with a warning about bends and notes for which a piano has no key."
     score = load_score(file)
@@ -61,6 +62,7 @@ def load_played(file):
         warnings.warn(f"{file} bends the pitch of notes: this is left out, each note keeps that of its key")
     return score
 
+# %% ../nbs/49_tasks.ipynb #6d1357e1
 READERS = {"audio": load_heard, "score": load_played}
 
 class Input(NamedTuple):
@@ -87,6 +89,7 @@ class Spans(Parameter):
         start, end = span.split("-") if isinstance(span, str) else span
         return start, end
 
+# %% ../nbs/49_tasks.ipynb #19834ef3
 @dataclass(frozen=True)
 class ScoreFile(Parameter):
     "A score: whatever `load_score` takes."
@@ -100,6 +103,7 @@ class Text(Parameter):
         if isinstance(value, str): return value
         raise InputError(f"{name or self.name} is {value!r}: give it as text")
 
+# %% ../nbs/49_tasks.ipynb #7873f8de
 def typed(value):
     "A setting as it is typed at a shell: spans as 3-5 12.5-14, all else as it is."
     return " ".join(f"{a:g}-{b:g}" for a, b in value) if isinstance(value, (list, tuple)) else str(value)
@@ -234,6 +238,7 @@ def tasks(m):
     can = lambda task: all(f in m.condition for f in task.fields) and all(p in m.parts for p in task.parts)
     return [name for name, task in TASKS.items() if can(task)]
 
+# %% ../nbs/49_tasks.ipynb #ed445970
 def perform(m, name, files=(), callback=None, progress=False, function=None, **settings):
     """Do a task of `TASKS` with a model: waveform (2, n), float32, on the CPU; or the score that it composes,
     a `pretty_midi.PrettyMIDI`.
@@ -255,6 +260,7 @@ def perform(m, name, files=(), callback=None, progress=False, function=None, **s
     made = (function or task.function)(m, *inputs, progress=progress, callback=callback, **settings)
     return made.reshape(made.shape[-2:]).cpu() if torch.is_tensor(made) else made
 
+# %% ../nbs/49_tasks.ipynb #bc7beab6
 def sha256(path):
     "The SHA-256 of a file, 64 hexadecimal digits."
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -243,10 +243,10 @@ def seam(d):
 @diagram(760, 330)
 def repaint_jumps(d):
     "RePaint: down with the known part put back, up again by adding noise"
-    left, top, base, dx = 80, 40, 190, 15
+    left, top, base, dx = 80, 40, 190, 17
     d.line((60, base + 10), (60, top - 16)).text(36, (top + base) / 2, "noise level", 12, turn=-90)
-    levels = [10, 9, 8, 7, 6, 5, 4, 3, 6, 5, 4, 3, 6, 5, 4, 3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0]
-    at = lambda i: (left + dx * i, base - (base - top) * levels[i] / 10)
+    levels = [7, 6, 5, 4, 3, 6, 5, 4, 3, 6, 5, 4, 3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0]
+    at = lambda i: (left + dx * i, base - (base - top) * levels[i] / 7)
     for i in range(len(levels) - 1):
         climbs = levels[i + 1] > levels[i]
         d.line(at(i), at(i + 1), arrow=climbs, colour=RED if climbs else "#4a6fa5", width=2)

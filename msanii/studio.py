@@ -15,27 +15,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import ipywidgets as W
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import __version__
-from msanii.audio import (
-    SAMPLE_RATE,
-    InputError,
-    locked,
-    player,
-    plot_spectrogram,
-    plot_waveform,
-    replacing,
-    save_audio,
-)
+from .audio import SAMPLE_RATE, InputError, locked, player, plot_spectrogram, plot_waveform
+from .audio import replacing, save_audio
 from .live import LAG
 from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
 from .render import LOOP_END
-from .score import BAND, ROLES, band_role, load_score, render_score, roles, song_by_rules
+from .score import ROLES, band_role, load_score, render_score, roles, song_by_rules
 from .speed import asleep
 from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
 from .walk import Switch

@@ -66,7 +66,8 @@ def compose_tied(d):
             d.box(20 + 104 * i + 25 * j, 40, 25, 26, f"{letter}{j + 1}",
                   "data" if letter == "A" else "new", 11, round=0)
     d.line((32, 68), (32, 84), (136, 84), (136, 70)).line((136, 84), (344, 84), (344, 70))
-    d.text(470, 62, "the log odds of all A1 are averaged\nin every step, so they stay equal", 11, "start", SOFT)
+    d.text(470, 62, "the log odds of all A1 are averaged\nin every step, so they stay equal", 11, "start",
+           SOFT)
     d.text(20, 116, "Struck: the groove says where a role may strike", 12, "start")
     strikes = (0, 3, 6, 8, 11, 14)
     d.grid(20, 130, 416, 20, [["rule" if t in strikes else "plain" for t in range(16)]])
@@ -76,8 +77,8 @@ def compose_tied(d):
         d.grid(80, 190 + 24 * r, 356, 20, [["known" if t < kept else "noise" for t in range(16)]])
         d.text(72, 200 + 24 * r, name, 11, "end")
     d.text(470, 214, "blue: kept in every guess\ngrey: still noise, becomes notes", 11, "start", SOFT)
-    d.text(20, 282, "All three are wrapped around the same network, and the sampler does not know of them.", 11,
-           "start", SOFT)
+    words = "All three are wrapped around the same network, and the sampler does not know of them."
+    d.text(20, 282, words, 11, "start", SOFT)
 
 
 @diagram(760, 290)
@@ -99,8 +100,8 @@ def live_timeline(d):
     for i in range(4): d.box(x + bar * i + 5, 206, bar, 32, f"bar {i}", "data", 12)
     d.text(x + 4 * bar + 16, 222, "93 ms later than its score", 11, "start", SOFT)
     d.line((x + 2.35 * bar, 276), (x + 2.35 * bar, 242), colour="#b00020")
-    d.text(x + 2.35 * bar + 8, 274, "a wish arrives: it holds from bar 4 on, since bar 3 is made while bar 2 is heard",
-           11, "start", "#b00020")
+    words = "a wish arrives: it holds from bar 4 on, since bar 3 is made while bar 2 is heard"
+    d.text(x + 2.35 * bar + 8, 274, words, 11, "start", "#b00020")
     d.text(20, 274, "time goes right", 11, "start", SOFT)
 
 
@@ -116,7 +117,9 @@ def loop_circle(d):
     d.text(40, 122, "nothing rings into the beginning", 11, "start", SOFT)
     cx, cy, r = 540, 108, 58
     d.text(cx, 16, "made on a circle", 12)
-    at = lambda turn, k=1.0: (cx + k * r * math.sin(2 * math.pi * turn), cy - k * r * math.cos(2 * math.pi * turn))
+    def at(turn, k=1.0):
+        angle = 2 * math.pi * turn
+        return cx + k * r * math.sin(angle), cy - k * r * math.cos(angle)
     d.line(*[at(i / 60) for i in range(1, 61)], width=10, colour="#c5d4ef", arrow=False)
     d.line(*[at(i / 60, 1.25) for i in range(50, 59)])
     for i in range(4): d.line(at(i / 4, 0.86), at(i / 4, 1.14), arrow=False)
@@ -147,7 +150,7 @@ def measures_beside(d):
     "What stands beside a piece decides which measures can be asked"
     rows = (("its original", "reconstruction", "6: how far are magnitudes, mel, loudness?", "known"),
             ("nothing", "music", "9: tempo, key, chords, returns, silence", "noise"),
-            ("annotations", "annotation_agreement", "3: are beats, key and chords those that are written?", "rule"),
+            ("annotations", "annotation_agreement", "3: are beats, key, chords those that are written?", "rule"),
             ("its score", "score_agreement", "3: chroma, onsets, notes", "data"),
             ("itself, at a seam", "continuity", "6: level, spectrum, harmony, tempo, beat, click", "new"))
     d.text(20, 24, "beside the piece", 11, "start", SOFT).text(230, 24, "function", 11, "start", SOFT)
@@ -166,9 +169,11 @@ def distances_sets(d):
     import random
     rng = random.Random(3)
     def dot(x, y, colour):
-        d.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}" stroke="{INK}" stroke-width="0.6"/>')
+        d.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}" stroke="{INK}" '
+                       'stroke-width="0.6"/>')
     def oval(x, y, a, b, colour):
-        d.parts.append(f'<ellipse cx="{x}" cy="{y}" rx="{a}" ry="{b}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        d.parts.append(f'<ellipse cx="{x}" cy="{y}" rx="{a}" ry="{b}" fill="none" stroke="{colour}" '
+                       'stroke-width="2"/>')
     blue, orange = COLOURS[0], COLOURS[1]
     def cloud(x, y, a, b, colour, n=11):
         points = [(x + rng.gauss(0, a / 2.3), y + rng.gauss(0, b / 2.3)) for _ in range(n)]
@@ -186,9 +191,10 @@ def distances_sets(d):
     for i in range(0, 10, 3): d.line(p[i], q[i], arrow=False, dashed=True, colour=SOFT)
     d.text(380, 228, "pairs: are those within a set\nmore alike than\nthose between the sets?", 12)
     d.text(640, 24, "floor", 13, weight="bold")
-    for _ in range(22): dot(640 + rng.uniform(-75, 75), 120 + rng.uniform(-55, 60), rng.choice((blue, orange)))
+    for _ in range(22):
+        dot(640 + rng.uniform(-75, 75), 120 + rng.uniform(-55, 60), rng.choice((blue, orange)))
     d.text(640, 228, "all pieces are dealt out anew,\n200 times: 95% of these\ndistances lie below", 12)
-    d.line((255, 30), (255, 270), arrow=False, colour=SOFT).line((510, 30), (510, 270), arrow=False, colour=SOFT)
+    for x in (255, 510): d.line((x, 30), (x, 270), arrow=False, colour=SOFT)
     d.text(20, 304, "A distance above its floor tells the sets apart; one below tells nothing.", 12, "start")
 
 
@@ -216,7 +222,8 @@ def report_steps(d):
     d.line((552, 176), (580, 176), arrow=False)
     d.line((580, 52), (580, 260), arrow=False)
     for box in (out, js, page): d.line((580, box[1] + box[3] / 2), (608, box[1] + box[3] / 2))
-    d.text(20, 284, "A file that cannot be read becomes a line under \"Left out\"; the others go on.", 11, "start", SOFT)
+    words = 'A file that cannot be read becomes a line under "Left out"; the others go on.'
+    d.text(20, 284, words, 11, "start", SOFT)
 
 
 @diagram(760, 300)
@@ -244,8 +251,8 @@ def studio_parts(d):
     d.line((536, 90), (556, 90), (556, 132), (578, 132))
     d.line((536, 210), (560, 210), (560, 150), (578, 150))
     d.line((476, 122), (476, 154), (550, 154), (550, 246), (578, 246))
-    d.text(20, 284, "The browser asks, Python answers; what takes long runs in a thread, and says so step by step.", 11,
-           "start", SOFT)
+    words = "The browser asks, Python answers; what takes long runs in a thread, and says so step by step."
+    d.text(20, 284, words, 11, "start", SOFT)
 
 
 @diagram(760, 270)
@@ -262,4 +269,5 @@ def command_steps(d):
     good = d.box(640, 60, 104, 44, "result\nexit code 0", "data", 12)
     bad = d.box(640, 158, 104, 44, "one line\nexit code 2", "new", 12)
     d.join(check, good).join(check, bad)
-    d.text(20, 254, "A fault of the input is one line; a fault of ours shows its traceback.", 11, "start", SOFT)
+    words = "A fault of the input is one line; a fault of ours shows its traceback."
+    d.text(20, 254, words, 11, "start", SOFT)

@@ -150,7 +150,7 @@ def measures_beside(d):
     "What stands beside a piece decides which measures can be asked"
     rows = (("its original", "reconstruction", "6: how far are magnitudes, mel, loudness?", "known"),
             ("nothing", "music", "9: tempo, key, chords, returns, silence", "noise"),
-            ("annotations", "annotation_agreement", "3: are beats, key, chords those that are written?", "rule"),
+            ("annotations", "annotation_agreement", "3: beats, key, chords, as they are written?", "rule"),
             ("its score", "score_agreement", "3: chroma, onsets, notes", "data"),
             ("itself, at a seam", "continuity", "6: level, spectrum, harmony, tempo, beat, click", "new"))
     d.text(20, 24, "beside the piece", 11, "start", SOFT).text(230, 24, "function", 11, "start", SOFT)

@@ -32,7 +32,8 @@ from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from . import __version__
-from .audio import SAMPLE_RATE, SUFFIXES, InputError, check_format, plot_spectrogram, replacing, save_audio
+from .audio import SAMPLE_RATE, SUFFIXES, InputError, check_format
+from .audio import plot_spectrogram, replacing, save_audio
 from .condition import Condition
 from .correction import Corrector
 from .corpus import Recordings, corpus_about, corpus_split, record_corpus, render_corpus
@@ -43,7 +44,7 @@ from .report import evaluate_folders, report_table
 from .sampling import BATCH
 from .score import find_soundfont, render_score
 from .templates import Templates
-import msanii.transcribe  # it adds a task
+from .transcribe import THRESHOLD
 from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
 from .render import LOOP_END
 from .walk import SEED, STEPS, Parameter, Switch
@@ -56,11 +57,11 @@ def _names(out, marks):
     names = [str(out)] if len(marks) == 1 else [marked(mark) for mark in marks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError(
-            f"two results would be called {twice}: rename one of the files, or call the command once for each"
-        )
+        raise InputError(f"two results would be called {twice}: rename one of the files, or call the command "
+                         "once for each")
     return names
 
+# %% ../nbs/74_app.ipynb #71a2a529
 def _check_out(out):
     "InputError if stereo sound cannot be written under this name."
     out = Path(out)
@@ -68,10 +69,8 @@ def _check_out(out):
     if out.is_dir(): raise InputError(f"{out} is a folder: give the name of a file")
     folder = next(p for p in out.absolute().parents if p.exists())  # those below it are made
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InputError(
-            f"{out} cannot be written, since {folder} is no folder that you may write to: choose another"
-            " --out"
-        )
+        raise InputError(f"{out} cannot be written, since {folder} is no folder that you may write to: "
+                         "choose another --out")
 
 # %% ../nbs/74_app.ipynb #d9475944
 class Incomplete(InputError):
@@ -80,19 +79,10 @@ class Incomplete(InputError):
         super().__init__("; ".join(faults))
         self.faults, self.made = faults, made
 
-OUTSIDE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ENOTDIR,
-    errno.EEXIST,
+# %% ../nbs/74_app.ipynb #10606124
+OUTSIDE = (  # what the system refuses is no bug of ours
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO,
+    errno.EMFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EEXIST,
 )
 
 def fault_of(error):
@@ -100,14 +90,10 @@ def fault_of(error):
     diverged. Else None."""
     if isinstance(error, (InputError, FloatingPointError)): return str(error)
     if isinstance(error, OSError) and error.errno in OUTSIDE: return str(error)
-    out_of_memory = isinstance(
-        error, (MemoryError, torch.OutOfMemoryError)
-    ) or "can't allocate memory" in str(error)
-    return (
-        "the memory is not enough for this: give a shorter piece, or close other programs"
-        if out_of_memory
-        else None
-    )
+    too_large = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if too_large or "can't allocate memory" in str(error):
+        return "the memory is not enough for this: give a shorter piece, or close other programs"
+    return None
 
 # %% ../nbs/74_app.ipynb #2d746d4f
 def _each(inputs, make, say, out, weights, seeds, steps):
@@ -128,13 +114,12 @@ def _each(inputs, make, say, out, weights, seeds, steps):
             if fault not in faults: faults.append(fault)  # several pieces from noise may share one
             continue
         tqdm.write(f"{names[i]}: {seconds:.1f} s, {say(files)}, seed {seeds[i]}")
-        about = dict(
-            file=names[i], inputs=[str(file) for file in files], seconds=round(seconds, 3), seed=seeds[i]
-        )
+        about = dict(file=names[i], inputs=[str(f) for f in files], seconds=round(seconds, 3), seed=seeds[i])
         made["files"].append(dict(about, sha256=sha256(names[i])))
     if faults: raise Incomplete(faults, made)
     return made
 
+# %% ../nbs/74_app.ipynb #4f5acb7c
 def _named(error, files):
     "The line of a fault, with the files in front of it if it names none of them; None for a bug."
     fault = fault_of(error)
@@ -179,45 +164,35 @@ def composed(
     if Path(out).suffix.lower() not in (".mid", ".midi"):
         raise InputError(f"--out is {out}: give a name that ends in .mid")
     if audio: _check_out(audio)
-    given = dict(
-        seconds=seconds,
-        chords=chords,
-        key=key,
-        tempo=tempo,
-        meter=meter,
-        form=form,
-        density=density,
-        lyrics=lyrics,
-        instruments=instruments,
-        band=band,
-        score=score,
-        keep=keep,
-        bars=bars,
-        strength=strength,
-        loop=loop,
-        steps=steps,
-    )
+    given = dict(seconds=seconds, chords=chords, key=key, tempo=tempo, meter=meter, form=form,
+                 density=density, lyrics=lyrics, instruments=instruments, band=band, score=score, keep=keep,
+                 bars=bars, strength=strength, loop=loop, steps=steps)
     if variation is not None: given["variation"] = variation
     seeds = [seed + i for i in range(BATCH.check(batch, "--batch"))]
     mids, sounds = _names(out, seeds), _names(audio, seeds) if audio else []
     m = Msanii.from_pretrained(weights)
+    return _compose_each(m, seeds, mids, sounds, given, weights)
+
+# %% ../nbs/74_app.ipynb #3e5b73f7
+def _compose_each(m, seeds, mids, sounds, given, weights):
+    "Compose a piece for each seed, write it as MIDI, and, where there are names for sound, play it."
     made = dict(files=[], weights=weights, model_sha256=m.fingerprint())
-    for i, s in enumerate(seeds):
-        piece = m.compose(seed=s, **given)
+    for i, seed in enumerate(seeds):
+        piece = m.compose(seed=seed, **given)
         with replacing(Path(mids[i])) as temporary: piece.write(str(temporary))
-        made["files"].append(dict(file=mids[i], seconds=round(piece.get_end_time(), 3), seed=s))
+        made["files"].append(dict(file=mids[i], seconds=round(piece.get_end_time(), 3), seed=seed))
         words = " ".join(text.text for text in piece.text_events[:8] if text.text != LOOP_END)
-        tqdm.write(f"{mids[i]}: {piece.get_end_time():.1f} s, {words} ..., seed {s}")
-        if audio:
-            seconds = m.render_file(piece, sounds[i], seed=s, loop=loop)
-            made["files"].append(dict(file=sounds[i], seconds=round(seconds, 3), seed=s))
+        tqdm.write(f"{mids[i]}: {piece.get_end_time():.1f} s, {words} ..., seed {seed}")
+        if sounds:
+            seconds = m.render_file(piece, sounds[i], seed=seed, loop=given["loop"])
+            made["files"].append(dict(file=sounds[i], seconds=round(seconds, 3), seed=seed))
             tqdm.write(f"{sounds[i]}: the same, played")
     return made
 
 # %% ../nbs/74_app.ipynb #2827a6f9
 def transcribed(
     files: Param("the recordings, one or more files", str, nargs="+"),
-    threshold: float = 0.4,       # how sure a note must be: higher misses more, lower invents more
+    threshold: float = THRESHOLD.default,  # how sure a note must be: higher misses more, lower invents more
     out: str = "transcribe.mid",  # of several files, a.wav becomes transcribe-a.mid
     weights: str = None,          # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
@@ -252,31 +227,24 @@ def _annotated(parameter):
     if parameter.choices: return Param(parameter.help, str, choices=tuple(parameter.choices))
     return Param(parameter.help, int if parameter.whole else float)
 
+# %% ../nbs/74_app.ipynb #b76d3fb0
 def _signature(name, task):
     "The parameters of a task's command, in the order of its help: files, settings, where the result goes."
-    several = task.inputs and task.inputs[0].many
-    found = {
-        i.name: (Param(i.help, str, nargs="+" if i.many else None), inspect.Parameter.empty)
-        for i in task.inputs
-    }
-    found |= {
-        p.name: (_annotated(p), inspect.Parameter.empty if isinstance(p, Spans) else p.default)
-        for p in task.parameters
-    }
+    several, empty = task.inputs and task.inputs[0].many, inspect.Parameter.empty
+    found = {i.name: (Param(i.help, str, nargs="+" if i.many else None), empty) for i in task.inputs}
+    found |= {p.name: (_annotated(p), empty if isinstance(p, Spans) else p.default) for p in task.parameters}
     if not task.inputs: found["batch"] = Param(BATCH.help, int), BATCH.default
     if name == "render":
         found["stems"] = Param("the roles apart, in a folder for each score: --out names it", bool), False
     more = f"; of several files, a.wav becomes {name}-a.wav" * bool(several)
     found["out"] = Param(f"wav, flac, ogg or mp3{more}", str), f"{name}.wav"
-    found["weights"] = (
-        Param("a folder or Hugging Face Hub id, instead of the weights in the package", str),
-        None,
-    )
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Signature(
-        [inspect.Parameter(n, kind, annotation=a, default=d) for n, (a, d) in found.items()]
-    )
+    ours = "a folder or Hugging Face Hub id, instead of the weights in the package"
+    found["weights"] = Param(ours, str), None
+    parameter = lambda n, a, d: inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=a,
+                                                  default=d)
+    return inspect.Signature([parameter(n, a, d) for n, (a, d) in found.items()])
 
+# %% ../nbs/74_app.ipynb #4273be84
 def task_command(name):
     "The function of a task's command."
     def command(**args): return _do(name, **args)
@@ -312,6 +280,7 @@ def _do(name, out, weights, batch=1, stems=False, **args):
         return waveform.shape[-1] / SAMPLE_RATE
     return _each(inputs, make, lambda files: task.words(files, settings), out, weights, seeds, steps)
 
+# %% ../nbs/74_app.ipynb #9e289644
 def _apart(inputs, settings, out, weights, steps):
     "Render scores into stems: out/melody.flac and so on, and the mix; out-song/... of several scores."
     settings, faults = {k: v for k, v in settings.items() if v is not None}, []
@@ -365,21 +334,18 @@ def _demo_pieces(m, score, name, seconds, how, out):
         piece = m.compose(max(seconds, 8), how["seed"], progress=False)
         piece.write(str(out / "composed.mid"))
         yield "composed", m.render(piece, **how), f"composed from nothing and played, seed {how['seed']}"
-        given = m.compose(
-            max(seconds / 2, 12), how["seed"], chords="C G Am F", tempo=96, form="AABA", progress=False
-        )
+        over = dict(chords="C G Am F", tempo=96, form="AABA")
+        given = m.compose(max(seconds / 2, 12), how["seed"], progress=False, **over)
         given.write(str(out / "chords.mid"))
         yield "chords", m.render(given, **how), "composed over C G Am F, in the form AABA"
     else: yield "sample", m.sample(seconds, **how)[0], f"synthesised from noise, seed {how['seed']}"
     yield "fluidsynth", render_score(score), f"{name}, played by FluidSynth"
     played = m.render(score, **how)
     yield "render", played, f"the same score, played by the network{', which leaves its drums out' * drums}"
-    yield (
-        "variation",
-        m.style_transfer(played, 0.5, **how),
-        "the latter, varied: style transfer at strength 0.5",
-    )
+    varied = m.style_transfer(played, 0.5, **how)
+    yield "variation", varied, "the latter, varied: style transfer at strength 0.5"
 
+# %% ../nbs/74_app.ipynb #21708e93
 def demo(
     out: str = "outputs",  # folder for the results
     data: str = None,  # POP909's folder or zip (default: the variable POP909, else composed songs)
@@ -412,10 +378,10 @@ def song_numbers(text, songs):
         spans = [[int(end) for end in part.split("-")] for part in text.split(",")]
         return [n for n in songs.numbers if any(span[0] <= n <= span[-1] for span in spans)]
     except ValueError as error:
-        raise InputError(
-            f"--songs is {text!r}: give numbers such as 1-779,801, or train, validation or heldout"
-        ) from error
+        raise InputError(f"--songs is {text!r}: give numbers such as 1-779,801, or train, validation or "
+                         "heldout") from error
 
+# %% ../nbs/74_app.ipynb #68fe3997
 def corpus(
     # POP909's folder or zip, any with MIDI files or recordings, download, or composed (default: $POP909)
     data: str = None,
@@ -434,35 +400,26 @@ def corpus(
                  soundfont=soundfont)
     if _are_recordings(data): return _record(data, out, seconds, jobs, given)
     import msanii.arranging  # it fills the table of arrangements
-    source = (
-        Composed() if data == "composed" else open_songs(download("data") if data == "download" else data)
-    )
-    folder = render_corpus(
-        source, out, song_numbers(songs, source), soundfont, instruments or programs, seconds, jobs,
-        rests=rests, arrange=arrange
-    )
+    data = download("data") if data == "download" else data
+    source = Composed() if data == "composed" else open_songs(data)
+    folder = render_corpus(source, out, song_numbers(songs, source), soundfont, instruments or programs,
+                           seconds, jobs, rests=rests, arrange=arrange)
     return _made(folder, source.name)
 
+# %% ../nbs/74_app.ipynb #4c2328cf
 def _made(folder, name, what="song"):
     "Say what came of a corpus."
     info = json.loads((folder / "corpus.json").read_text())
     if not info["songs"]:
-        raise InputError(
-            f"none of the {len(info['damaged'])} {what}s could be used: give others;"
-            f" {next(iter(info['damaged'].values()))}"
-        )
-    hours = sum(info["songs"].values()) / SAMPLE_RATE / 3600
-    print(
-        f"{folder}: {(n := len(info['songs']))} {what}{'s' * (n != 1)} of {name}, {hours:.2f} hours,"
-        f" {len(info['damaged'])} damaged"
-    )
-    return dict(
-        files=[dict(file=str(folder / "corpus.json"))],
-        songs=len(info["songs"]),
-        seconds=sum(info["songs"].values()) / SAMPLE_RATE,
-        damaged=info["damaged"],
-    )
+        raise InputError(f"none of the {len(info['damaged'])} {what}s could be used: give others; "
+                         f"{next(iter(info['damaged'].values()))}")
+    n, seconds = len(info["songs"]), sum(info["songs"].values()) / SAMPLE_RATE
+    print(f"{folder}: {n} {what}{'s' * (n != 1)} of {name}, {seconds / 3600:.2f} hours, "
+          f"{len(info['damaged'])} damaged")
+    files = [dict(file=str(folder / "corpus.json"))]
+    return dict(files=files, songs=n, seconds=seconds, damaged=info["damaged"])
 
+# %% ../nbs/74_app.ipynb #d5fe1c0b
 def _recipe(network, config, steps):
     "A recipe by its name or from a file."
     import msanii.adapting, msanii.hearing
@@ -476,23 +433,23 @@ def _recipe(network, config, steps):
     recipe = known[config] if config in known else type(known["small"]).from_file(config)
     return replace(recipe, steps=steps) if steps else recipe
 
+# %% ../nbs/74_app.ipynb #2ec3fcd0
 def _check_corpus(folder):
     "InputError if there is no corpus in a folder, or a song of it is missing."
     for number in (number for part in SPLITS for number in corpus_split(folder, part)):
         if not (Path(folder) / f"{number:03d}.npy").is_file():
-            raise InputError(
-                f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call `msanii corpus` again"
-            )
+            raise InputError(f"{folder} lacks {number:03d}.npy, a song of its corpus.json: call "
+                             "`msanii corpus` again")
 
 def _weights(folder, network):
     "The weights of one network of a model folder."
     path = Path(folder) / f"{network}.safetensors"
     try: return load_file(path)
     except Exception as error:
-        raise InputError(
-            f"{path} cannot be loaded: give to --init a folder that `msanii train` has written ({error})"
-        ) from error
+        raise InputError(f"{path} cannot be loaded: give to --init a folder that `msanii train` has written "
+                         f"({error})") from error
 
+# %% ../nbs/74_app.ipynb #9cbfdc48
 def _save_trained(out, network, trained, mel, recipe, history, corpora, templates=None):
     "Put a trained network into a model's folder, with what its use depends on, and its history."
     about = {}
@@ -507,27 +464,21 @@ def _save_trained(out, network, trained, mel, recipe, history, corpora, template
     save_part(out, network, trained, mel.cpu(), **about)
     return _told(out, network, recipe, history, corpora=[corpus_about(c) for c in corpora])
 
+# %% ../nbs/74_app.ipynb #f0150ec8
 def _train_floor(floor, data, recipe, out, init, workers):
     "Train the planner or the composer on scores, and put it into a model's folder."
     from msanii.composing import read_tunes, train_floor
     from msanii.training import processes
     songs = Composed() if data == "composed" else open_songs(data)
-    tunes = read_tunes(songs, songs.split("train"))
-    valid = songs.split("validation")
-    trained, history = train_floor(
-        floor,
-        tunes,
-        recipe,
-        read_tunes(songs, valid) if valid else (),
-        folder=out / "training" / floor,
-        init=init and _weights(init, floor),
-        num_workers=workers,
-        about=dict(songs=songs.name, tunes=len(tunes)),
-    )
+    tunes, valid = read_tunes(songs, songs.split("train")), songs.split("validation")
+    judged, about = read_tunes(songs, valid) if valid else (), dict(songs=songs.name, tunes=len(tunes))
+    how = dict(folder=out / "training" / floor, init=init and _weights(init, floor), num_workers=workers)
+    trained, history = train_floor(floor, tunes, recipe, judged, about=about, **how)
     if not processes().is_main_process: return None
     save_part(out, floor, trained)
-    return _told(out, floor, recipe, history, songs=songs.name, tunes=len(tunes))
+    return _told(out, floor, recipe, history, **about)
 
+# %% ../nbs/74_app.ipynb #41c76cfc
 def _told(out, network, recipe, history, **about):
     "Write the history of a training beside its network, and say what came of it."
     record = dict(recipe=asdict(recipe), **about, history=history)
@@ -539,6 +490,7 @@ def _told(out, network, recipe, history, **about):
     files = [dict(file=str(out / name)) for name in names if (out / name).exists()]
     return dict(files=files, steps=steps, validation=valid)
 
+# %% ../nbs/74_app.ipynb #a9b341f8
 def train(
     network: str,  # vocoder, unet or transcriber, of a corpus; planner or composer, of scores
     corpus: Param("one or several folders that msanii corpus has made", str, nargs="+") = "corpus",
@@ -556,10 +508,6 @@ def train(
     rank: int = None,  # of an adapter: how much it can change (default: 16)
 ):
     "Train a network, on one device or many; call it again to go on after an interruption."
-    # here, since who renders a file need not have what training needs
-    from msanii.hearing import train_transcriber
-    from msanii.training import corpus_mel, processes, train_unet, train_vocoder
-
     out, corpora = Path(out), _list(corpus)
     if from_ or adapter or rank:
         for name, value in dict(init=init, templates=templates).items():
@@ -567,12 +515,17 @@ def train(
         rank = rank or (16 if adapter else None)
         return _adapt(network, from_, config, steps, corpora, out, rank, workers, show)
     recipe = _recipe(network, config or "small", steps)
-    if show:
-        return print(json.dumps(asdict(recipe), indent=1))
-    if network in ("planner", "composer"):
-        return _train_floor(network, data, recipe, out, init, workers)
-    for folder in corpora:
-        _check_corpus(folder)  # before anything is written
+    if show: return print(json.dumps(asdict(recipe), indent=1))
+    if network in ("planner", "composer"): return _train_floor(network, data, recipe, out, init, workers)
+    for folder in corpora: _check_corpus(folder)  # before anything is written
+    return _train_on_sound(network, corpora, recipe, out, init, workers, templates)
+
+# %% ../nbs/74_app.ipynb #b573e2a3
+def _train_on_sound(network, corpora, recipe, out, init, workers, templates):
+    "Train the vocoder, the U-Net or the transcriber, and put it into a model's folder."
+    # here, since who renders a file need not have what training needs
+    from msanii.hearing import train_transcriber
+    from msanii.training import corpus_mel, processes, train_unet, train_vocoder
     how = dict(init=init and _weights(init, network), folder=out / "training" / network, num_workers=workers)
     state, fresh = processes(), not (out / "config.json").exists()
     state.wait_for_everyone()
@@ -585,10 +538,10 @@ def train(
     keys = load_part(templates, "templates") if templates else None
     if network == "unet": how["templates"] = keys
     trained, mel, history = learn(corpora, recipe, mel=mel, **how)
-    if not state.is_main_process:
-        return None
+    if not state.is_main_process: return None
     return _save_trained(out, network, trained, mel, recipe, history, corpora, keys)
 
+# %% ../nbs/74_app.ipynb #01c904cd
 def templates(
     out: str = "model",      # folder of a model, which gets them
     soundfont: str = None,   # an .sf2 file, instead of the one that comes along
@@ -616,6 +569,7 @@ def _record(data, out, seconds, jobs, given):
         if value: raise InputError(f"--{name} is for scores, and {data} holds recordings: leave it out")
     return _made(record_corpus(Recordings(data), out, seconds or 60, n_jobs=jobs), str(data), "piece")
 
+# %% ../nbs/74_app.ipynb #e1b568a2
 def _adapt(network, source, config, steps, corpora, out, rank, workers, show):
     "Train a U-Net further, or an adapter for it."
     from msanii.adapting import adapt, fitted
@@ -648,6 +602,7 @@ def _model_hash(folder):
     files = sorted(Path(folder).glob("*.safetensors"))
     return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)).hexdigest()[:12]
 
+# %% ../nbs/74_app.ipynb #5854f8fe
 def _synthesise(
     model,    # a folder, or an Msanii
     folder,   # for the pieces, as flac files
@@ -666,6 +621,7 @@ def _synthesise(
         save_audio(path, m.sample(seconds, seed=s, steps=steps, progress=False)[0].cpu())
     return folder
 
+# %% ../nbs/74_app.ipynb #bf64063d
 def evaluate(
     a: Param("folder of the music to judge (wav, flac, ogg, mp3), or of a model, which then makes some", str),
     b: Param(
@@ -702,21 +658,14 @@ def app(
     serve(host=host, port=port, weights=weights, browser=not no_browser)
 
 # %% ../nbs/74_app.ipynb #e8e2b9f1
-OTHERS = {
-    "compose": composed,
-    "transcribe": transcribed,
-    "corpus": corpus,
-    "train": train,
-    "templates": templates,
-    "evaluate": evaluate,
-    "app": app,
-    "demo": demo,
-}
+OTHERS = dict(compose=composed, transcribe=transcribed, corpus=corpus, train=train, templates=templates,
+              evaluate=evaluate, app=app, demo=demo)
 
 def commands():
     "All commands by their names, the tasks first."
     return {**{name: task_command(name) for name in TASKS}, **OTHERS}
 
+# %% ../nbs/74_app.ipynb #e1126e25
 EXAMPLES = {
     "corpus": (
         "msanii corpus --data download --out corpus",
@@ -753,9 +702,8 @@ def _tidy(parser):
     """Options as it is usual at a shell: --no-browser for no_browser; and a default once, not once for each
     parser that was made."""
     for action in parser._actions:
-        named, default = [
-            option.rstrip("_").replace("_", "-") for option in action.option_strings
-        ], f" (default: {action.default})"
+        named = [option.rstrip("_").replace("_", "-") for option in action.option_strings]
+        default = f" (default: {action.default})"
         parser._option_string_actions.update(dict.fromkeys(named, action))
         action.metavar = action.metavar or ("FROM" if action.dest == "from_" else None)
         action.option_strings, once = named, default in action.help and action.default is not False
@@ -765,6 +713,7 @@ def _formatter(prog):
     width = min(shutil.get_terminal_size((120, 30)).columns, 120)
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=width)
 
+# %% ../nbs/74_app.ipynb #51df456e
 def command_parser(name):
     """The parser of a command: the arguments of its function, `--json`, and its examples. InputError for what
     cannot be."""
@@ -797,6 +746,7 @@ NEEDS = {
     "app": ("ipykernel", "ipywidgets", "voila"),
 }
 
+# %% ../nbs/74_app.ipynb #bd5a2f45
 def _check_folder(out):
     "InputError if nothing can be written into a folder of this name, or no such folder can be made."
     there = next(p for p in (Path(out).absolute(), *Path(out).absolute().parents) if p.exists())
@@ -843,6 +793,7 @@ class _Words:
         # what is in the buffer goes nowhere, at the end of the process as well
         with open(os.devnull, "w") as nowhere: os.dup2(nowhere.fileno(), self.stream.fileno())
 
+# %% ../nbs/74_app.ipynb #8cccf0fb
 @contextlib.contextmanager
 def _streams():
     "Speak through `_Words`; and let no file take the place of a stream that is closed."
@@ -855,6 +806,7 @@ def _streams():
         sys.stdout.flush()
     finally: sys.stdout, sys.stderr = before
 
+# %% ../nbs/74_app.ipynb #aa5fa4e0
 @contextlib.contextmanager
 def _signals():
     "Ctrl-C is an exception from here on (see `msanii/__init__.py`), and SIGTERM is one like it."
@@ -878,12 +830,10 @@ def _before_files(words):
 def usage():
     "What the command without arguments prints."
     lines = [f"  {name:15} {command.__doc__}" for name, command in commands().items()]
-    first = (
-        "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples; msanii"
-        " --version"
-    )
-    return first + "\n\n" + "\n".join(lines)
+    first = "usage: msanii COMMAND [options]; msanii COMMAND --help tells more, and gives examples; "
+    return f"{first}msanii --version\n\n" + "\n".join(lines)
 
+# %% ../nbs/74_app.ipynb #be9e68f5
 def _run(name, words, as_json):
     "Run a command with the words behind its name: (what it made and was warned of, the faults)."
     args = vars(command_parser(name).parse_intermixed_args(words))
@@ -910,6 +860,7 @@ def _try(name, words, as_json):
         if (fault := fault_of(error)) is None: raise
         return {}, [fault]
 
+# %% ../nbs/74_app.ipynb #1d4f988d
 def main(argv=None):
     """The command `msanii`. Returns the exit code: 0, 2 for an input that cannot be used, 130 for an
     interruption, 143 for a SIGTERM."""

@@ -23,55 +23,20 @@ from tqdm.auto import tqdm
 
 from .arranging import arrange
 from .audio import InputError
-from msanii.chords import (
-    Chord,
-    chord_rows,
-    likely_key,
-    nearest_chords,
-    parse_chord,
-    parse_chords,
-    transpose_rows,
-)
+from .chords import Chord, chord_rows, likely_key, nearest_chords, parse_chord, parse_chords
+from .chords import transpose_rows
 from .diffusion import q_sample
 from .inpainting import Known
 from .pipeline import Msanii
-from msanii.plan import (
-    NOTES,
-    PLAN,
-    PLAN_ROWS,
-    SLOTS,
-    bar_counts,
-    bar_rows,
-    density_rows,
-    distance_rows,
-    form_rows,
-    groove,
-    half_chords,
-    key_rows,
-    place_rows,
-    plan_parts,
-    plan_rows,
-    read_thermometers,
-    thermometers,
-    to_c,
-    tune_rows,
-)
-from .pop909 import excerpt
-from .samplers import Around, Denoiser, ddim, noise, timesteps
-from .score import parse_players, KEYS, LOWEST, ROLES, load_score, parse_key, roles
-from .pop909 import Span
-from msanii.sheet import (
-    SIXTEENTHS,
-    Sheet,
-    load_sheet,
-    one_key,
-    roll_notes,
-    sheet_roll,
-    sixteenth_times,
-    to_midi,
-)
+from .plan import NOTES, PLAN, PLAN_ROWS, SLOTS, bar_counts, bar_rows, density_rows, distance_rows
+from .plan import form_rows, groove, key_rows, place_rows, plan_parts, plan_rows, read_thermometers
+from .plan import thermometers, to_c, tune_rows
+from .pop909 import Span, excerpt
 from .render import LOOP_END
+from .samplers import Around, Denoiser, ddim, noise, timesteps
 from .sampling import BARS, TEMPO
+from .score import KEYS, LOWEST, ROLES, load_score, parse_key, parse_players, roles
+from .sheet import SIXTEENTHS, Sheet, load_sheet, one_key, roll_notes, sheet_roll, to_midi
 from .tasks import TASKS, Task, Text
 from .walk import LOOP, SEED, STEPS, Parameter, Ring, Windowed, seeds
 
@@ -128,6 +93,7 @@ class Form:
     busy: np.ndarray
     names: list = field(default_factory=list)  # (first bar, name)
 
+# %% ../nbs/50_compose.ipynb #c14d84bf
 def _sections(form):
     "The names of a written form's sections, and their bars, 0 where none are written."
     words = re.findall(r"[^\s,;|-]+", str(form))
@@ -135,19 +101,18 @@ def _sections(form):
         words = re.findall(r"[A-Z]'?\d*", words[0])
     parts = [re.fullmatch(r"([A-Za-zäöüß']+?)(\d{0,4})", word) for word in words]
     if not parts or None in parts:
-        raise InputError(
-            f"form is {form!r}: give letters or words, such as AABA, A8 B4 A8, or verse chorus verse"
-        )
+        raise InputError(f"form is {form!r}: give letters or words, such as AABA, A8 B4 A8, or verse chorus "
+                         "verse")
     return [p[1] for p in parts], [int(p[2] or 0) for p in parts]
 
+# %% ../nbs/50_compose.ipynb #d12fd326
 def parse_form(form, bars):
     """A `Form` of so many bars from 'AABA', 'A8 B4 A8' or 'verse chorus verse chorus'. InputError where it
     cannot be."""
     names, given = _sections(form)
     if len(names) > bars:
-        raise InputError(
-            f"form is {form!r}: {len(names)} sections do not fit into {bars} bars; give more seconds"
-        )
+        raise InputError(f"form is {form!r}: {len(names)} sections do not fit into {bars} bars; give more "
+                         "seconds")
     lengths = _share(names, given, bars)
     keys = [name.lower() if len(name) > 1 else name for name in names]
     order = list(dict.fromkeys(keys))
@@ -158,6 +123,7 @@ def parse_form(form, bars):
     per_bar = lambda values: np.repeat(values, lengths)[:bars]
     return Form(per_bar(letters), begins, per_bar([BUSY.get(key, 1.0) for key in keys]), starts)
 
+# %% ../nbs/50_compose.ipynb #1aef152f
 def _share(names, given, bars):
     "How many bars each section has: what is given, the rest shared out in fours, twos or ones."
     free = [i for i, n in enumerate(given) if not n]
@@ -172,6 +138,7 @@ def _share(names, given, bars):
     given[free[-1]] = max(given[free[-1]] + bars - sum(given), 1)
     return given
 
+# %% ../nbs/50_compose.ipynb #9d47d330
 def draw_form(bars, rng):
     "One of FORMS that suits a number of bars, as text."
     wanted = bars / 8
@@ -189,6 +156,7 @@ def blank_sheet(bars, meter=4, tempo=90.0, tonic=0, minor=False):
     return Sheet(np.zeros((0, 5), int), np.arange(SIXTEENTHS * beats + 1) * 15 / tempo,
                  np.arange(bars + 1) * SIXTEENTHS * meter, meter, [], tonic, minor)
 
+# %% ../nbs/50_compose.ipynb #42c57512
 def lengthened(sheet, bars):
     "A sheet with blank bars at its end, as many as there are to be in all, at its own tempo."
     more = bars - (len(sheet.lines) - 1)
@@ -201,6 +169,7 @@ def lengthened(sheet, bars):
     chords = sheet.chords + [Chord()] * (new // SIXTEENTHS if sheet.chords else 0)
     return replace(sheet, lines=lines, times=times, chords=chords)
 
+# %% ../nbs/50_compose.ipynb #0971d809
 @dataclass
 class Piece:
     "A piece that is being composed."
@@ -233,45 +202,44 @@ class Piece:
         "Bars of which everything is kept, bool (B,)."
         return self.stays.all(0)
 
-    def first(self, bars):
-        "Its first bars, as a `Piece`."
-        length = int(self.sheet.lines[bars])
-        sheet = replace(
-            self.sheet,
-            notes=self.sheet.notes[self.sheet.notes[:, 0] < length],
-            times=self.sheet.times[: length + 1],
-            lines=self.sheet.lines[: bars + 1],
-            chords=self.sheet.chords[: length // SIXTEENTHS],
-        )
-        form = self.form and Form(self.form.letters[:bars], self.form.begins[:bars], self.form.busy[:bars])
-        chords = self.chords and self.chords[: length // SIXTEENTHS]
-        kept, struck, fixed = (rows[:, :length] for rows in (self.kept, self.struck, self.fixed))
-        counts, pitches = (rows if rows is None else rows[:, :bars] for rows in (self.counts, self.pitches))
-        return Piece(sheet, kept, form, chords, struck, fixed, counts, pitches, self.before, self.after)
+# %% ../nbs/50_compose.ipynb #4af5b2a1
+@patch(as_prop=True)
+def same_bars(self: Piece):
+    "For each bar the one that it is tied to, int (B,)."
+    group = np.arange(len(self.sheet.lines) - 1)
+    if self.form is None: return group
+    first, starts = {}, [*np.flatnonzero(self.form.begins), len(group)]
+    for a, b in zip(starts, starts[1:]):
+        letter = self.form.letters[a]
+        if letter < 0: continue
+        origin, length = first.setdefault(letter, (a, b - a))
+        for i in range(min(b - a, length)):
+            if np.diff(self.sheet.lines)[a + i] == np.diff(self.sheet.lines)[origin + i]:
+                group[a + i] = origin + i
+    return group
 
-    @property
-    def same_bars(self):
-        "For each bar the one that it is tied to, int (B,)."
-        group = np.arange(len(self.sheet.lines) - 1)
-        if self.form is None: return group
-        first, starts = {}, [*np.flatnonzero(self.form.begins), len(group)]
-        for a, b in zip(starts, starts[1:]):
-            letter = self.form.letters[a]
-            if letter < 0: continue
-            origin, length = first.setdefault(letter, (a, b - a))
-            for i in range(min(b - a, length)):
-                if np.diff(self.sheet.lines)[a + i] == np.diff(self.sheet.lines)[origin + i]:
-                    group[a + i] = origin + i
-        return group
+# %% ../nbs/50_compose.ipynb #66e0dbdc
+@patch(as_prop=True)
+def same_sixteenths(self: Piece):
+    "For each sixteenth the one that it is tied to, int (T,); what is kept is tied to nothing."
+    lines, bars = self.sheet.lines, self.sheet.bars
+    at = np.arange(len(self.sheet))
+    group = lines[self.same_bars[bars]] + at - lines[bars]
+    loose = self.kept.any(0) | self.kept[:, group].any(0)
+    return np.where(loose, at, group)
 
-    @property
-    def same_sixteenths(self):
-        "For each sixteenth the one that it is tied to, int (T,); what is kept is tied to nothing."
-        lines, bars = self.sheet.lines, self.sheet.bars
-        at = np.arange(len(self.sheet))
-        group = lines[self.same_bars[bars]] + at - lines[bars]
-        loose = self.kept.any(0) | self.kept[:, group].any(0)
-        return np.where(loose, at, group)
+# %% ../nbs/50_compose.ipynb #34442c1c
+@patch
+def first(self: Piece, bars):
+    "Its first bars, as a `Piece`."
+    old, length, beats = self.sheet, int(self.sheet.lines[bars]), int(self.sheet.lines[bars]) // SIXTEENTHS
+    sheet = replace(old, notes=old.notes[old.notes[:, 0] < length], times=old.times[: length + 1],
+                    lines=old.lines[: bars + 1], chords=old.chords[:beats])
+    form = self.form and Form(self.form.letters[:bars], self.form.begins[:bars], self.form.busy[:bars])
+    kept, struck, fixed = (rows[:, :length] for rows in (self.kept, self.struck, self.fixed))
+    counts, pitches = (rows if rows is None else rows[:, :bars] for rows in (self.counts, self.pitches))
+    chords = self.chords and self.chords[:beats]
+    return Piece(sheet, kept, form, chords, struck, fixed, counts, pitches, self.before, self.after)
 
 # %% ../nbs/50_compose.ipynb #4e7a927b
 @torch.no_grad()
@@ -294,6 +262,7 @@ def _known_plan(piece, busy=None):
         known["density"], where["density"] = np.where(whole, known["density"], wanted), np.ones_like(whole)
     return known, where
 
+# %% ../nbs/50_compose.ipynb #503063ac
 def plan_condition(m, piece, known, where):
     "What the planner is told of a `Piece`, of which parts are `known` in some bars: (1, 1, 250, B)."
     sheet, bars = piece.sheet, np.arange(len(piece.sheet.lines) - 1)
@@ -308,11 +277,13 @@ def plan_condition(m, piece, known, where):
     fields |= {name: (_tensor(rows), torch.as_tensor(shown)) for name, (rows, shown) in parts.items()}
     return PLAN((1, 1, sum(PLAN_ROWS.values()), len(bars)), **fields).to(m.device)
 
+# %% ../nbs/50_compose.ipynb #09832fa1
 def _sung_bars(piece):
     "How many bars at the beginning of a `Piece` have a melody that is kept, where others follow; else 0."
     sung = piece.stays[0]
     return 0 if sung.all() or not (sung & ~piece.whole).any() else int(sung.argmin())
 
+# %% ../nbs/50_compose.ipynb #05265cb5
 def plan_piece(m, piece, gen, steps, each=None, busy=None, start=None, strength=1.0):
     """Let the planner fill in chords, groove and density of a `Piece`.
 
@@ -329,15 +300,15 @@ def plan_piece(m, piece, gen, steps, each=None, busy=None, start=None, strength=
     group = np.where(piece.whole, np.arange(rows.shape[-1]), piece.same_bars)
     told = Windowed(Denoiser(network, network.schedule, "x0", cond), PLAN_WINDOW)
     if piece.loop: told = Ring(told, PLAN_RING)
-    denoiser = Known(
-        Tied(told, group), (2 * rows - 1).to(m.device), torch.as_tensor(keep)[None, None].to(m.device)
-    )
+    keep = torch.as_tensor(keep)[None, None].to(m.device)
+    denoiser = Known(Tied(told, group), (2 * rows - 1).to(m.device), keep)
     ts, x = timesteps(steps, strength), noise(rows.shape, [gen], m.device)[..., group]
     if start is not None:
         x0 = _tensor(2 * start - 1).to(m.device)
         x = q_sample(x0, ts[0], x, network.schedule) if ts else x0
     return _read_plan(piece, ((_walk(denoiser, x, ts, each)[0, 0] + 1) / 2).cpu().numpy())
 
+# %% ../nbs/50_compose.ipynb #4bfd626d
 def _only(sheet, kept, role):
     "A sheet with the kept notes of one role."
     on, roles_ = sheet.notes[:, 0], sheet.notes[:, 4]
@@ -381,6 +352,7 @@ def note_condition(m, piece):
         if piece.kept[i].any(): fields[role.lower()] = 2 * roll[:, :, i] - 1, torch.as_tensor(piece.kept[i])
     return NOTES((1, 2, len(ROLES) * KEYS, length), **fields).to(m.device)
 
+# %% ../nbs/50_compose.ipynb #012341a1
 def write_notes(m, piece, gen, steps, each=None, strength=1.0, variation=0.0):
     """Let the composer find the notes of a planned `Piece`: a roll (2, 264, T) of 0 and 1.
 
@@ -402,6 +374,7 @@ def write_notes(m, piece, gen, steps, each=None, strength=1.0, variation=0.0):
         x = _varied(told, gen, steps, each, variation)
     return _all_strike((x[0] > 0).cpu().numpy(), x[0, 0].cpu().numpy(), piece)
 
+# %% ../nbs/50_compose.ipynb #1de93167
 def _varied(denoiser, gen, steps, each, variation):
     "What a `Known` denoiser knows, noised to the strength `variation`, and what is not kept of it made anew."
     x = denoiser.x0
@@ -436,6 +409,13 @@ def _templates():
     chords = [parse_chord(f"{'C Db D Eb E F Gb G Ab A Bb B'.split()[root]}:{q}") for root, q in names]
     return chords, np.stack([chord_rows(c)[:12] for c in chords])
 
+def _likeliest(sounding, lowest):
+    "The chord that fits best to how long each pitch class sounds (12,), and to the lowest note."
+    (chords, templates), bass = _templates(), int(lowest) % 12
+    rooted = np.array([0.12 if c.root == bass else 0.05 if bass in c.pitches else 0 for c in chords])
+    return chords[int(np.argmax(templates @ (sounding / sounding.sum()) - 0.08 * templates.sum(1) + rooted))]
+
+# %% ../nbs/50_compose.ipynb #6d9df7d4
 def hear_chords(sheet):
     "The `Chord` of each beat of a sheet, from its notes; the one before where nothing sounds."
     sounding = np.zeros((12, len(sheet)))
@@ -443,19 +423,12 @@ def hear_chords(sheet):
     for on, off, pitch, _, _ in sheet.notes.tolist():
         sounding[pitch % 12, on:off] += 1
         lowest[on:off] = np.minimum(lowest[on:off], pitch)
-    (chords, templates), heard, before = _templates(), [], Chord()
+    heard, before = [], Chord()
     for beat in range(0, len(sheet) // SIXTEENTHS):
         slot, bar = sheet.slots[SIXTEENTHS * beat], sheet.bars[SIXTEENTHS * beat]
-        half = (
-            np.flatnonzero((sheet.bars == bar) & (sheet.slots // 8 == slot // 8))
-            if slot % 8 == 0 or not heard
-            else None
-        )
-        if half is not None and sounding[:, half].any():
-            share = sounding[:, half].sum(1) / sounding[:, half].sum()
-            bass = int(lowest[half].min()) % 12
-            rooted = np.array([0.12 if c.root == bass else 0.05 if bass in c.pitches else 0 for c in chords])
-            before = chords[int(np.argmax(templates @ share - 0.08 * templates.sum(1) + rooted))]
+        if slot % 8 == 0 or not heard:
+            half = np.flatnonzero((sheet.bars == bar) & (sheet.slots // 8 == slot // 8))
+            if sounding[:, half].any(): before = _likeliest(sounding[:, half].sum(1), lowest[half].min())
         heard.append(before)
     return heard
 
@@ -464,9 +437,8 @@ def syllables(word, lang="en"):
     "[(syllable, stressed)] of a word."
     try: import pronouncing, pyphen
     except ImportError as error:
-        raise InputError(
-            f"lyrics need packages that are not installed: pip install 'msanii[lyrics]' ({error})"
-        ) from error
+        raise InputError("lyrics need packages that are not installed: pip install 'msanii[lyrics]' "
+                         f"({error})") from error
     letters = re.sub(r"[^\w'’-]", "", word)
     if lang not in pyphen.LANGUAGES:
         raise InputError(f"lyrics: Pyphen knows no language {lang!r}; give en, de, fr, ...")
@@ -479,6 +451,7 @@ def syllables(word, lang="en"):
             pieces = _cut(letters, min(len(stress), len(letters)), pieces)  # W has three
     return [(piece, s) for piece, s in zip(pieces, stress) if piece]
 
+# %% ../nbs/50_compose.ipynb #154b2d87
 def _cut(letters, n, pieces):
     "A word in n pieces: as it is hyphenated, if that fits, else at its vowels."
     if len(pieces) == n: return pieces
@@ -487,6 +460,7 @@ def _cut(letters, n, pieces):
     cuts = [0, *(max((a + b) // 2 + (b - a > 2), 1) for a, b in zip(starts, starts[1:])), len(letters)]
     return [letters[a:b] for a, b in zip(cuts, cuts[1:])]
 
+# %% ../nbs/50_compose.ipynb #b21dfb81
 def set_lyrics(lyrics, sheet, first=0, lang="en"):
     """Where the syllables of some lines fall: [(sixteenth, text, sixteenths it lasts)], a line on one, two or
     four bars, from bar `first` on. InputError where they do not fit into the sheet."""
@@ -501,14 +475,13 @@ def set_lyrics(lyrics, sheet, first=0, lang="en"):
         bars = next((n for n in (1, 2, 4) if len(told) <= n * eighths - 2), -(-len(told) // eighths) + 1)
         while short[bar : bar + bars].any(): bar += 1
         if bar + bars > len(sheet.lines) - 1:
-            raise InputError(
-                f"lyrics: {len(lines)} lines need more than the {len(sheet.lines) - 1} bars; give more"
-                " seconds"
-            )
+            raise InputError(f"lyrics: {len(lines)} lines need more than the {len(sheet.lines) - 1} bars; "
+                             "give more seconds")
         placed += _on_beats(told, bars * eighths, int(sheet.lines[bar]))
         bar += bars
     return placed
 
+# %% ../nbs/50_compose.ipynb #68c72188
 def _on_beats(told, room, start):
     "Syllables on eighths: stressed ones on a beat, if enough eighths are left for the rest."
     out, at = [], 0
@@ -522,7 +495,60 @@ def _on_beats(told, room, start):
 
 # %% ../nbs/50_compose.ipynb #a7a4b5c7
 COMPOSE_STEPS = 40  # passes of each walk
+SECONDS = Parameter("seconds", "length of the piece", 190.0, low=0.5, high=3600, unit="seconds")
+DENSITY = Parameter("density", "how many notes, 1 as they come", 1.0, low=0.25, high=4)
+METER = Parameter("meter", "beats of a bar", 4, choices=(3, 4))
+PART = Parameter("strength", "how far from what is given", None, low=0, high=1)
 
+def _checked(tempo, meter, density, strength, loop, **given):
+    "The wishes as a dict, numbers checked. InputError for one that cannot be."
+    return dict(given, meter=int(METER.check(meter)), density=DENSITY.check(density), loop=LOOP.check(loop),
+                tempo=None if tempo is None else TEMPO.check(tempo),
+                strength=None if strength is None else PART.check(strength))
+
+# %% ../nbs/50_compose.ipynb #cd5e8815
+def _count(seconds, tempo, meter):
+    return max(int(np.ceil(seconds * tempo / 60 / meter - 1e-6)), 1)
+
+def _bar_count(bars):
+    "How many bars a piece is to have, from a number or what is typed for it."
+    return BARS.check(int(bars) if isinstance(bars, str) and bars.strip().isdigit() else bars)
+
+def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength,
+               loop):
+    "A `Piece` of which nothing is written yet."
+    for name, value in (("keep", keep), ("spans", spans), ("strength", strength)):
+        if value is not None:
+            raise InputError(f"{name} is given, and there is no score of which it could speak")
+    tempo = tempo or float(np.clip(np.round(rng.normal(88, 16)), 60, 132))
+    drawn = int(rng.integers(12)), bool(rng.random() < 0.35)
+    count = _count(seconds or 190, tempo, meter) if bars is None else _bar_count(bars)
+    beats = parse_chords(chords, meter) if chords is not None else None
+    if beats: beats = [beats[i % len(beats)] for i in range(count * meter)]
+    if key is not None: drawn = _tonic(key)
+    elif beats: drawn = likely_key(sum(chord_rows(c)[:12] for c in beats))[:2]
+    text = draw_form(count, rng) if form is None else form
+    piece = Piece(blank_sheet(count, meter, tempo, *drawn), chords=beats,
+                  form=parse_form(text, count) if text and (count > 1 or form) else None)
+    return piece, None, 1.0
+
+# %% ../nbs/50_compose.ipynb #a9873ded
+def _named(score, keep):
+    "The score, and its instruments' roles; a single track is the melody if that is what is to be kept."
+    found = roles(score)
+    played = [i for i, instrument in enumerate(score.instruments) if not instrument.is_drum]
+    if keep is not None and len(played) == 1 and "melody" in str(keep).lower(): found[played[0]] = 0
+    return found
+
+def _sheet_of(score, found):
+    "A sheet of a score whose instruments have these roles."
+    names = [instrument.name for instrument in score.instruments]
+    for instrument, role in zip(score.instruments, found): instrument.name = ROLES[role]
+    try: return load_sheet(score)
+    finally:
+        for instrument, name in zip(score.instruments, names): instrument.name = name
+
+# %% ../nbs/50_compose.ipynb #2e721cc2
 def _bars_of(spans, count):
     "Which bars some spans name, bool (count,): pairs of first and last, counted from 1, or '9-16'."
     chosen = np.zeros(count, bool)
@@ -536,12 +562,12 @@ def _bars_of(spans, count):
         except (TypeError, ValueError):
             first, last = 0, 0
         if not 1 <= first <= last <= count:
-            raise InputError(
-                f"bars is {spans!r}: give pairs of first and last bar, from 1 to {count}, such as 9-16"
-            )
+            raise InputError(f"bars is {spans!r}: give pairs of first and last bar, from 1 to {count}, such "
+                             "as 9-16")
         chosen[first - 1 : last] = True
     return chosen
 
+# %% ../nbs/50_compose.ipynb #f1f5e611
 def _within(spans, sheet):
     "Which sixteenths of a sheet begin within spans (s): bool (T,)."
     try: pairs = [(float(a), float(b)) for a, b in spans]
@@ -563,29 +589,166 @@ def _roles_of(keep):
     if wrong or not asked: raise InputError(f"keep is {keep!r}: give one or more of {', '.join(names)}")
     return np.array([name in asked for name in names])
 
-def _named(score, keep):
-    "The score, and its instruments' roles; a single track is the melody if that is what is to be kept."
-    found = roles(score)
-    played = [i for i, instrument in enumerate(score.instruments) if not instrument.is_drum]
-    if keep is not None and len(played) == 1 and "melody" in str(keep).lower(): found[played[0]] = 0
-    return found
+# %% ../nbs/50_compose.ipynb #848296ba
+def _kept(sheet, own, keep, bars, spans):
+    "Which sixteenths of each role stay, bool (3, T); `own` of them are the score's, the others are new."
+    kept, old = np.zeros((len(ROLES), len(sheet)), bool), np.arange(len(sheet)) < own
+    if keep is not None: kept[_roles_of(keep), :own] = True
+    if bars is not None:
+        anew = np.repeat(_bars_of(bars, len(sheet.lines) - 1), np.diff(sheet.lines))
+        kept |= ~anew & old
+    elif spans is not None: kept |= ~_within(spans, sheet) & old
+    elif keep is None and len(sheet) > own: kept[:, :own] = True
+    return kept
 
-def _sheet_of(score, found):
-    "A sheet of a score whose instruments have these roles."
-    names = [instrument.name for instrument in score.instruments]
-    for instrument, role in zip(score.instruments, found): instrument.name = ROLES[role]
-    try: return load_sheet(score)
-    finally:
-        for instrument, name in zip(score.instruments, names): instrument.name = name
+# %% ../nbs/50_compose.ipynb #40a44380
+def _with_chords(sheet, kept, keep, chords):
+    "The sheet with the chords that are heard in what stays, and those that are given for its beats, or None."
+    if chords is not None:
+        beats = parse_chords(chords, sheet.meter)
+        return sheet, [beats[i % len(beats)] for i in range(len(sheet) // SIXTEENTHS)]
+    piano = ROLES.index("PIANO")
+    if not sheet.chords and keep is None: sheet = replace(sheet, chords=hear_chords(sheet))
+    elif not sheet.chords and kept[piano].any():
+        sheet = replace(sheet, chords=hear_chords(_only(sheet, kept, piano)))
+    return sheet, None
 
-def _count(seconds, tempo, meter):
-    return max(int(np.ceil(seconds * tempo / 60 / meter - 1e-6)), 1)
+def _key_of(score, sheet, key):
+    "(tonic, minor): as it is given, as the score says, or the likeliest."
+    if key is not None: return _tonic(key)
+    if score.key_signature_changes: return sheet.tonic, sheet.minor
+    return likely_key(np.bincount(sheet.notes[:, 2] % 12, sheet.notes[:, 1] - sheet.notes[:, 0], 12))[:2]
 
-SECONDS = Parameter("seconds", "length of the piece", 190.0, low=0.5, high=3600, unit="seconds")
-DENSITY = Parameter("density", "how many notes, 1 as they come", 1.0, low=0.25, high=4)
-METER = Parameter("meter", "beats of a bar", 4, choices=(3, 4))
-PART = Parameter("strength", "how far from what is given", None, low=0, high=1)
+# %% ../nbs/50_compose.ipynb #ae89972a
+def _whole_bars(sheet):
+    "A sheet whose last bar, which may end with its last note, is as long as the others."
+    length = len(sheet.lines) - 1
+    whole = lengthened(sheet, length + 1)
+    end = int(whole.lines[length])
+    return replace(whole, times=whole.times[: end + 1], lines=whole.lines[: length + 1],
+                   chords=whole.chords[: end // SIXTEENTHS])
 
+def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength,
+               loop):
+    "A `Piece` from a score, with what of it stays."
+    score = load_score(score)
+    found = _named(score, keep)
+    sheet = _sheet_of(score, found)
+    if tempo is not None:
+        raise InputError("tempo is given, and the score has its own; change it in the score")
+    if loop: sheet = _whole_bars(sheet)
+    own = len(sheet)
+    sheet = lengthened(sheet, 0 if seconds is None else _count(seconds, sheet.tempo, sheet.meter))
+    kept, count = _kept(sheet, own, keep, bars, spans), len(sheet.lines) - 1
+    if strength is None: strength = 0.5 if not kept.any() else 1.0
+    sheet, beats = _with_chords(sheet, kept, keep, chords)
+    tonic, minor = _key_of(score, sheet, key)
+    sheet = replace(sheet, tonic=tonic, minor=minor)
+    return Piece(sheet, kept, parse_form(form, count) if form else None, beats), found, strength
+
+# %% ../nbs/50_compose.ipynb #63db8f67
+def _uneven(busy): return np.abs(busy - 1).max() > 0.02
+
+def _passes(piece, busy, steps, variation):
+    "How many passes of the networks a piece takes."
+    tied = (piece.same_sixteenths != np.arange(len(piece.sheet))).any()
+    plans = (1 + _uneven(busy)) * (1 + bool(_sung_bars(piece)))
+    return steps * (1 + plans) + round(steps * variation) * tied
+
+def _plan(m, piece, gen, steps, each, busy, strength):
+    "Plan a `Piece`, from the score's own plan on if `strength` is below 1, and once more if bars are busier."
+    own = plan_rows(replace(piece.sheet, chords=piece.chords or piece.sheet.chords))
+    p = plan_piece(m, piece, gen, steps, each, start=own if strength < 1 else None, strength=strength)
+    if _uneven(busy): plan_piece(m, piece, gen, steps, each, piece.counts * busy, p, 0.9)
+
+# %% ../nbs/50_compose.ipynb #ffa1f669
+def _strike_words(piece, words):
+    "Let the melody strike where the syllables of `set_lyrics` begin, and nowhere else before their end."
+    sung = slice(0, words[-1][0] + words[-1][2])
+    piece.fixed[0, sung] = True
+    piece.struck[0, sung] = np.isin(np.arange(len(piece.sheet))[sung], [at for at, _, _ in words])
+
+# %% ../nbs/50_compose.ipynb #04aeff0e
+def _finish(piece, roll, busy, words, score, found):
+    "The PrettyMIDI of a piece: new notes from the roll, kept ones from the score, as they were."
+    sheet = piece.sheet
+    notes = roll_notes(roll)
+    notes = notes[~piece.kept[notes[:, 4], notes[:, 0]]]
+    if words: notes = _sung(notes, words)
+    notes[:, 3] = velocities(notes, sheet, busy)
+    sung = [(at, text) for at, text, _ in words]
+    out = to_midi(replace(sheet, notes=one_key(notes), chords=piece.chords), lyrics=sung)
+    return out if score is None else _with_kept(out, piece, load_score(score), found)
+
+# %% ../nbs/50_compose.ipynb #5ecc1e13
+def _sung(notes, words):
+    "Notes with one melody note for each syllable, as long as it is held."
+    until = {at: at + length for at, _, length in words}
+    last = max(until)
+    melody = [n for n in notes.tolist() if n[4] == 0]
+    top = {at: max((n for n in melody if n[0] == at), key=lambda n: n[2], default=None) for at in until}
+    rest = [n for n in notes.tolist() if n[4] != 0 or n[0] > last]
+    sung = [[at, until[at], *n[2:]] for at, n in top.items() if n]
+    return np.array(sorted(rest + sung), dtype=int).reshape(-1, 5)
+
+# %% ../nbs/50_compose.ipynb #f4b839fb
+def _beside(new, kept):
+    "New notes that let the kept ones of their track sound: a file ends all notes of a key at once."
+    held, out = {}, []
+    for k in kept: held.setdefault(k.pitch, []).append(k)
+    for n in new:
+        same = held.get(n.pitch, [])
+        if any(k.start <= n.start < k.end for k in same): continue
+        n.end = min([n.end, *(k.start for k in same if k.start > n.start)])
+        out.append(n)
+    return out
+
+# %% ../nbs/50_compose.ipynb #57cfca1d
+def _copied(instrument, role, piece):
+    "An instrument with those of its notes that are kept, its pedals and its bends."
+    copy = pretty_midi.Instrument(int(instrument.program), instrument.is_drum, instrument.name)
+    grid = np.arange(len(piece.sheet.times))
+    for n in instrument.notes:
+        t = int(np.rint(np.interp(n.start, piece.sheet.times, grid)))
+        if instrument.is_drum or (t < len(piece.sheet) and piece.kept[role, t]):
+            copy.notes.append(pretty_midi.Note(n.velocity, n.pitch, n.start, n.end))
+    for c in instrument.control_changes:
+        copy.control_changes.append(pretty_midi.ControlChange(c.number, c.value, c.time))
+    for b in instrument.pitch_bends: copy.pitch_bends.append(pretty_midi.PitchBend(b.pitch, b.time))
+    return copy
+
+# %% ../nbs/50_compose.ipynb #bf2b4aa6
+def _with_kept(out, piece, score, found):
+    "New notes joined to the kept ones of a score, which are copied note by note."
+    tracks = [(role, _copied(instrument, role, piece)) for instrument, role in zip(score.instruments, found)]
+    for new in out.instruments:
+        role = ROLES.index(new.name)
+        home = next((t for r, t in tracks if r == role and not t.is_drum), None)
+        if home is not None: new.notes = _beside(new.notes, home.notes)
+        if home is None: tracks += [(role, new)] * bool(new.notes)
+        else: home.notes = sorted(home.notes + new.notes, key=lambda n: (n.start, n.pitch))
+    out.instruments = [track for _, track in tracks]
+    return out
+
+# %% ../nbs/50_compose.ipynb #9efd591a
+def _played_by(piece, players, seed=None, sheet=None):
+    """A PrettyMIDI, arranged for a band if there is a seed, with its players {role: program}. sheet: of a
+    loop, in which the band plays to the end."""
+    if seed is not None:
+        beats, last = None, piece.get_end_time()
+        if sheet is not None:
+            at = np.arange(0, len(sheet) + 1, SIXTEENTHS)
+            begins = np.isin(at, sheet.lines)
+            beats = np.stack([sheet.times[at] - sheet.times[0], np.ones(len(at)), begins], 1)
+            last = beats[-1, 0]
+        ends = [event.time for event in piece.text_events[1:]] + [last]
+        chords = [Span(event.time, end, event.text) for event, end in zip(piece.text_events, ends)]
+        piece = arrange(SimpleNamespace(score=piece, beats=beats, chords=chords), seed, whole=True)
+    for track in piece.instruments:
+        if not track.is_drum: track.program = players.get(track.name, track.program)
+    return piece
+
+# %% ../nbs/50_compose.ipynb #5d13bd82
 @patch
 def compose(
     self: Msanii,
@@ -620,14 +783,11 @@ def compose(
     if batch is not None:
         how = {k: v for k, v in locals().items() if k not in ("self", "batch", "seed", "how")}
         return [self.compose(seed=s, **how) for s in seeds(seed, batch)]
-    given = dict(chords=chords, key=key, tempo=TEMPO.check(tempo) if tempo is not None else None,
-                 meter=int(METER.check(meter)), form=form, density=DENSITY.check(density), keep=keep,
-                 bars=bars, spans=spans,
-                 strength=None if strength is None else PART.check(strength), loop=LOOP.check(loop))
+    given = _checked(chords=chords, key=key, tempo=tempo, meter=meter, form=form, density=density, keep=keep,
+                     bars=bars, spans=spans, strength=strength, loop=loop)
     seed, = seeds(seed, 1)
-    players = parse_players(instruments or {})
+    players, variation = parse_players(instruments or {}), PART.check(variation, "variation")
     seconds = None if seconds is None else SECONDS.check(seconds)
-    variation = PART.check(variation, "variation")
     steps = COMPOSE_STEPS if steps is None else min(STEPS.check(steps), self.composer.schedule.T)
     rng, gen = np.random.default_rng(seed % 2**63), torch.Generator().manual_seed(seed)
     piece, old, strength = (_new_piece if score is None else _old_piece)(score, seconds, rng, **given)
@@ -635,8 +795,8 @@ def compose(
     words = set_lyrics(lyrics, piece.sheet, lang=lang) if lyrics is not None else []
     if words: _strike_words(piece, words)
     busy = given["density"] * (np.ones(len(piece.sheet.lines) - 1) if piece.form is None else piece.form.busy)
-    passes = _passes(piece, busy, steps, variation)
-    with tqdm(total=passes, desc="compose", disable=not progress, leave=False) as bar:
+    with tqdm(total=_passes(piece, busy, steps, variation), desc="compose", disable=not progress,
+              leave=False) as bar:
         def each(*args):
             bar.update()
             if callback: callback(*args)
@@ -646,170 +806,6 @@ def compose(
     made = _played_by(made, players, seed % 2**63 if band else None, sheet)
     if loop: made.text_events.append(pretty_midi.Text(LOOP_END, float(sheet.times[-1] - sheet.times[0])))
     return made
-
-def _played_by(piece, players, seed=None, sheet=None):
-    """A PrettyMIDI, arranged for a band if there is a seed, with its players {role: program}. sheet: of a
-    loop, in which the band plays to the end."""
-    if seed is not None:
-        beats, last = None, piece.get_end_time()
-        if sheet is not None:
-            at = np.arange(0, len(sheet) + 1, SIXTEENTHS)
-            begins = np.isin(at, sheet.lines)
-            beats = np.stack([sheet.times[at] - sheet.times[0], np.ones(len(at)), begins], 1)
-            last = beats[-1, 0]
-        ends = [event.time for event in piece.text_events[1:]] + [last]
-        chords = [Span(event.time, end, event.text) for event, end in zip(piece.text_events, ends)]
-        piece = arrange(SimpleNamespace(score=piece, beats=beats, chords=chords), seed, whole=True)
-    for track in piece.instruments:
-        if not track.is_drum: track.program = players.get(track.name, track.program)
-    return piece
-
-def _strike_words(piece, words):
-    "Let the melody strike where the syllables of `set_lyrics` begin, and nowhere else before their end."
-    sung = slice(0, words[-1][0] + words[-1][2])
-    piece.fixed[0, sung] = True
-    piece.struck[0, sung] = np.isin(np.arange(len(piece.sheet))[sung], [at for at, _, _ in words])
-
-def _uneven(busy): return np.abs(busy - 1).max() > 0.02
-
-def _passes(piece, busy, steps, variation):
-    "How many passes of the networks a piece takes."
-    tied = (piece.same_sixteenths != np.arange(len(piece.sheet))).any()
-    plans = (1 + _uneven(busy)) * (1 + bool(_sung_bars(piece)))
-    return steps * (1 + plans) + round(steps * variation) * tied
-
-def _plan(m, piece, gen, steps, each, busy, strength):
-    "Plan a `Piece`, from the score's own plan on if `strength` is below 1, and once more if bars are busier."
-    own = plan_rows(replace(piece.sheet, chords=piece.chords or piece.sheet.chords))
-    p = plan_piece(m, piece, gen, steps, each, start=own if strength < 1 else None, strength=strength)
-    if _uneven(busy): plan_piece(m, piece, gen, steps, each, piece.counts * busy, p, 0.9)
-
-def _bar_count(bars):
-    "How many bars a piece is to have, from a number or what is typed for it."
-    return BARS.check(int(bars) if isinstance(bars, str) and bars.strip().isdigit() else bars)
-
-def _new_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength,
-               loop):
-    "A `Piece` of which nothing is written yet."
-    for name, value in (("keep", keep), ("spans", spans), ("strength", strength)):
-        if value is not None:
-            raise InputError(f"{name} is given, and there is no score of which it could speak")
-    tempo = tempo or float(np.clip(np.round(rng.normal(88, 16)), 60, 132))
-    drawn = int(rng.integers(12)), bool(rng.random() < 0.35)
-    count = _count(seconds or 190, tempo, meter) if bars is None else _bar_count(bars)
-    beats = parse_chords(chords, meter) if chords is not None else None
-    if beats: beats = [beats[i % len(beats)] for i in range(count * meter)]
-    if key is not None: drawn = _tonic(key)
-    elif beats: drawn = likely_key(sum(chord_rows(c)[:12] for c in beats))[:2]
-    text = draw_form(count, rng) if form is None else form
-    piece = Piece(blank_sheet(count, meter, tempo, *drawn), chords=beats,
-                  form=parse_form(text, count) if text and (count > 1 or form) else None)
-    return piece, None, 1.0
-
-def _whole_bars(sheet):
-    "A sheet whose last bar, which may end with its last note, is as long as the others."
-    length = len(sheet.lines) - 1
-    whole = lengthened(sheet, length + 1)
-    end = int(whole.lines[length])
-    return replace(whole, times=whole.times[: end + 1], lines=whole.lines[: length + 1],
-                   chords=whole.chords[: end // SIXTEENTHS])
-
-def _old_piece(score, seconds, rng, chords, key, tempo, meter, form, density, keep, bars, spans, strength,
-               loop):
-    "A `Piece` from a score, with what of it stays."
-    score = load_score(score)
-    found = _named(score, keep)
-    sheet = _sheet_of(score, found)
-    if tempo is not None:
-        raise InputError("tempo is given, and the score has its own; change it in the score")
-    if loop: sheet = _whole_bars(sheet)
-    own = len(sheet)
-    sheet = lengthened(sheet, 0 if seconds is None else _count(seconds, sheet.tempo, sheet.meter))
-    kept, count = np.zeros((len(ROLES), len(sheet)), bool), len(sheet.lines) - 1
-    if keep is not None: kept[_roles_of(keep), :own] = True
-    if bars is not None:
-        stays = np.repeat(~_bars_of(bars, count), np.diff(sheet.lines))
-        kept |= stays & (np.arange(len(sheet)) < own)
-    elif spans is not None: kept |= ~_within(spans, sheet) & (np.arange(len(sheet)) < own)
-    elif keep is None and len(sheet) > own: kept[:, :own] = True
-    if strength is None: strength = 0.5 if not kept.any() else 1.0
-    beats = None
-    if chords is not None:
-        beats = parse_chords(chords, sheet.meter)
-        beats = [beats[i % len(beats)] for i in range(len(sheet) // SIXTEENTHS)]
-    elif not sheet.chords and keep is None: sheet = replace(sheet, chords=hear_chords(sheet))
-    elif not sheet.chords and kept[ROLES.index("PIANO")].any():
-        sheet = replace(sheet, chords=hear_chords(_only(sheet, kept, ROLES.index("PIANO"))))
-    if key is not None:
-        tonic, minor = _tonic(key)
-    elif score.key_signature_changes:
-        tonic, minor = sheet.tonic, sheet.minor
-    else:
-        tonic, minor, _ = likely_key(
-            np.bincount(sheet.notes[:, 2] % 12, sheet.notes[:, 1] - sheet.notes[:, 0], 12)
-        )
-    sheet = replace(sheet, tonic=tonic, minor=minor)
-    return Piece(sheet, kept, parse_form(form, count) if form else None, beats), found, strength
-
-# %% ../nbs/50_compose.ipynb #04aeff0e
-def _finish(piece, roll, busy, words, score, found):
-    "The PrettyMIDI of a piece: new notes from the roll, kept ones from the score, as they were."
-    sheet = piece.sheet
-    notes = roll_notes(roll)
-    notes = notes[~piece.kept[notes[:, 4], notes[:, 0]]]
-    if words: notes = _sung(notes, words)
-    notes[:, 3] = velocities(notes, sheet, busy)
-    out = to_midi(
-        replace(sheet, notes=one_key(notes), chords=piece.chords),
-        lyrics=[(at, text) for at, text, _ in words],
-    )
-    return out if score is None else _with_kept(out, piece, load_score(score), found)
-
-def _sung(notes, words):
-    "Notes with one melody note for each syllable, as long as it is held."
-    until = {at: at + length for at, _, length in words}
-    last = max(until)
-    melody = [n for n in notes.tolist() if n[4] == 0]
-    top = {at: max((n for n in melody if n[0] == at), key=lambda n: n[2], default=None) for at in until}
-    rest = [n for n in notes.tolist() if n[4] != 0 or n[0] > last]
-    sung = [[at, until[at], *n[2:]] for at, n in top.items() if n]
-    return np.array(sorted(rest + sung), dtype=int).reshape(-1, 5)
-
-def _beside(new, kept):
-    "New notes that let the kept ones of their track sound: a file ends all notes of a key at once."
-    held, out = {}, []
-    for k in kept: held.setdefault(k.pitch, []).append(k)
-    for n in new:
-        same = held.get(n.pitch, [])
-        if any(k.start <= n.start < k.end for k in same): continue
-        n.end = min([n.end, *(k.start for k in same if k.start > n.start)])
-        out.append(n)
-    return out
-
-def _with_kept(out, piece, score, found):
-    "New notes joined to the kept ones of a score, which are copied note by note."
-    grid, tracks = np.arange(len(piece.sheet.times)), []
-    for instrument, role in zip(score.instruments, found):
-        copy = pretty_midi.Instrument(int(instrument.program), instrument.is_drum, instrument.name)
-        on = [int(np.rint(np.interp(n.start, piece.sheet.times, grid))) for n in instrument.notes]
-        copy.notes = [
-            pretty_midi.Note(n.velocity, n.pitch, n.start, n.end)
-            for n, t in zip(instrument.notes, on)
-            if instrument.is_drum or (t < len(piece.sheet) and piece.kept[role, t])
-        ]
-        copy.control_changes = [
-            pretty_midi.ControlChange(c.number, c.value, c.time) for c in instrument.control_changes
-        ]
-        copy.pitch_bends = [pretty_midi.PitchBend(b.pitch, b.time) for b in instrument.pitch_bends]
-        tracks.append((role, copy))
-    for new in out.instruments:
-        role = ROLES.index(new.name)
-        home = next((t for r, t in tracks if r == role and not t.is_drum), None)
-        if home is not None: new.notes = _beside(new.notes, home.notes)
-        if home is None: tracks += [(role, new)] * bool(new.notes)
-        else: home.notes = sorted(home.notes + new.notes, key=lambda n: (n.start, n.pitch))
-    out.instruments = [track for _, track in tracks]
-    return out
 
 # %% ../nbs/50_compose.ipynb #25197274
 @patch

@@ -707,7 +707,38 @@ def _(f):
         equal(f(loop, edit), wanted, f"mend_joint of {n} samples")
 
 # %% ../nbs/75_course.ipynb #d1b8dad1
-#| export
+@exercise("48", 1)
+def _(f):
+    import pretty_midi
+    for factor in (2.0, 0.5, 1.25):
+        score, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+        piano.notes = [pretty_midi.Note(80, 60, 0.5, 1.0), pretty_midi.Note(90, 64, 1.0, 2.5)]
+        piano.control_changes = [pretty_midi.ControlChange(64, 127, 0.6)]
+        score.instruments = [piano, pretty_midi.Instrument(0, is_drum=True)]
+        made, call = f(score, factor), f"slower(score, {factor:g})"
+        assert isinstance(made, pretty_midi.PrettyMIDI), f"{call} is no PrettyMIDI."
+        assert len(made.instruments) == 2, f"{call} has lost an instrument."
+        found = [x for n in made.instruments[0].notes for x in (n.start, n.end)]
+        equal(found, [factor * t for t in (0.5, 1.0, 1.0, 2.5)], f"the times of the notes in {call}")
+        equal(made.instruments[0].control_changes[0].time, 0.6 * factor, f"the time of the pedal in {call}")
+        assert [n.start for n in piano.notes] == [0.5, 1.0] and piano.control_changes[0].time == 0.6, \
+            f"{call} has changed the score itself: copy it first."
+
+@exercise("48", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for roles in (1, 2, 5):
+        mix = torch.complex(*torch.randn(2, 6, 4, generator=generator))
+        powers = torch.rand(roles, 6, 4, generator=generator)
+        powers[:, 2, 1] = 0
+        made, call = f(mix, powers), f"shared(mix, powers) of {roles} roles"
+        assert torch.is_tensor(made) and made.shape == powers.shape, \
+            f"{call} should be a tensor of the shape {tuple(powers.shape)}."
+        equal((made.sum(0) - mix).abs(), torch.zeros(6, 4), f"the difference of mix and sum in {call}")
+        share = powers[:, 0, 0] / powers[:, 0, 0].sum()
+        equal((made[:, 0, 0] / mix[0, 0]).abs(), share, f"the shares of the first bin in {call}", 1e-4)
+        alone = (made[:, 2, 1] / mix[2, 1]).abs()
+        equal(alone, [1 / roles] * roles, f"the shares without power in {call}", 1e-4)
 
 # %% ../nbs/75_course.ipynb #2b95c06f
 @exercise("49", 1)
@@ -733,34 +764,214 @@ def _(f):
         equal(str(shlex.split(found)), str(wanted), f"shell_line({name!r}, ...), as a shell takes it apart,")
 
 # %% ../nbs/75_course.ipynb #3b2dc00e
-#| export
+@exercise("50", 1)
+def _(f):
+    from itertools import product
+    for p in ([0.5, 0.5], [0.1, 0.2, 0.7], [0.01, 0.9, 0.3, 0.3], [0.25], [1.0, 0.5]):
+        some, each = 0.0, np.zeros(len(p))
+        for struck in product((0, 1), repeat=len(p)):  # all that can happen
+            chance = math.prod(q if s else 1 - q for q, s in zip(p, struck))
+            if any(struck): some, each = some + chance, each + chance * np.array(struck)
+        equal(f(np.array(p)), each / some, f"at_least_one({p})")
+    equal(f(np.full(88, 1e-9)), np.full(88, 1 / 88), "at_least_one of 88 keys of 1e-9 each", 1e-4)
+
+@exercise("50", 2)
+def _(f):
+    a = {(0, 60), (4, 64), (8, 67), (12, 72)}
+    near, far = a | {(14, 74)}, {(0, 60), (4, 64), (9, 67)}  # 4 of 5, and 2 of 5 or more
+    for bars, wanted in (([a, a], 1), ([a, near, far], 2 / 3), ([a, far, set(), set()], 0),
+                         ([far, a, far], 2 / 3), ([a], 0), ([near, set(), a, far, far | {(1, 1)}], 4 / 5)):
+        equal(f(bars), wanted, f"near_copies({bars})")
 
 # %% ../nbs/75_course.ipynb #8962b1d8
-#| export
+@exercise("51", 1)
+def _(f):
+    from mir_eval.transcription import precision_recall_f1_overlap as agreement
+    rng, hz = np.random.default_rng(0), lambda pitch: 440 * 2 ** ((pitch - 69) / 12)
+    def spans(x): return np.c_[x[:, 0], x[:, 0] + 0.1], hz(x[:, 1])
+    for n in (1, 5, 40):
+        true = np.c_[rng.uniform(0, 4, n), rng.integers(60, 64, n)]
+        moved = true + np.c_[rng.choice((-0.07, -0.045, -0.02, 0.01, 0.04, 0.06), n), np.zeros(n)]
+        found = np.concatenate([moved, true[: n // 3] + [0, 1]])
+        wanted = agreement(*spans(true), *spans(found), offset_ratio=None)[2]
+        equal(f(true, found), wanted, f"note_f1 of {len(true)} notes and {len(found)} that were found")
+    twice = np.array([[1.0, 60], [1.02, 60]])
+    equal(f(twice[:1], twice), 2 / 3, "note_f1 of one note that is found twice")
+    equal(f(twice, twice[:0]), 0, "note_f1 if nothing is found")
+
+@exercise("51", 2)
+def _(f):
+    true = np.array([[0.0, 1.0, 60], [0.5, 2.0, 67], [3.0, 4.0, 48]])
+    for rows, wanted in (([[0.2, 0.5, 72]], 1), ([[0.2, 0.5, 79]], 1), ([[1.5, 1.6, 72]], 0),
+                         ([[3.5, 4, 60]], 1),
+                         ([[0.6, 1, 79], [0.6, 1, 72], [0.6, 1, 86], [2.97, 3, 67]], 4), ([[0.2, 1, 48]], 0),
+                         ([[3.1, 4, 72]], 0)):
+        equal(f(true, np.array(rows)), wanted, f"octave_errors(true, {rows})")
+    equal(f(true, np.zeros((0, 3))), 0, "octave_errors of no notes")
 
 # %% ../nbs/75_course.ipynb #6b2e074e
 #| export
 
 # %% ../nbs/75_course.ipynb #9e80a5e6
-#| export
+@exercise("53", 1)
+def _(f):
+    for tempos, meter in (([120.0], 4), ([96, 96, 120], 4), ([60, 90, 180, 45], 3), ([], 4)):
+        wanted = [sum(meter * 60 / t for t in tempos[:i]) for i in range(len(tempos) + 1)]
+        equal(f(tempos, meter), wanted, f"bar_lines({tempos}, {meter})")
+
+@exercise("53", 2)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for length, n in ((10, 4), (8, 8), (25, 7), (3, 5), (12, 6)):
+        x = torch.randn(2, length, generator=generator)
+        wanted = torch.zeros(2, n).index_add_(1, torch.arange(length) % n, x)
+        kept = x.clone()
+        equal(f(x, n), wanted, f"wrapped of {length} samples to {n}")
+        assert torch.equal(x, kept), "wrapped has changed the waveform itself."
 
 # %% ../nbs/75_course.ipynb #1194bcdc
 #| export
 
 # %% ../nbs/75_course.ipynb #89787033
-#| export
+@exercise("70", 1)
+def _(f):
+    generator = torch.Generator().manual_seed(0)
+    for width in (0.0, 0.3, 1.0):
+        middle, side = torch.randn(2, 2000, generator=generator)
+        x = torch.stack([middle + width * side, middle - width * side])
+        wanted = (width * side).square().mean() / x.square().mean()
+        equal(f(x), wanted.item(), f"width of a sound whose side is {width:g} times as strong as its middle")
+    equal(f(torch.stack([middle, -middle])), 1, "width of a sound that is all side")
+    equal(f(torch.stack([middle, 0 * middle])), 0.5, "width of a sound on the left alone")
+
+@exercise("70", 2)
+def _(f):
+    from msanii.measures import PROFILES
+    from msanii.score import NAMES
+    for mode, profile in PROFILES.items():
+        for k in (0, 1, 6, 11):
+            key = f"{NAMES[k]}:{mode}"
+            equal(f(np.roll(profile, k)), key, f"best_key of the profile of {key}")
+    for seed in range(6):
+        x = np.random.default_rng(seed).random(12)
+        fits = {f"{NAMES[k]}:{mode}": np.corrcoef(x, np.roll(p, k))[0, 1]
+                for mode, p in PROFILES.items() for k in range(12)}
+        equal(f(x), max(fits, key=fits.get), f"best_key of the random histogram {np.round(x, 2).tolist()}")
 
 # %% ../nbs/75_course.ipynb #5c007c5f
-#| export
+@exercise("71", 1)
+def _(f):
+    for n, m, d, shift in ((1, 1, 1, 2.0), (5, 3, 2, 0.5), (20, 20, 4, 0.0)):
+        rng = np.random.default_rng(n)
+        a, b = rng.normal(size=(n, d)), rng.normal(size=(m, d)) + shift
+        mean = lambda x, y: np.mean([math.dist(p, q) for p in x for q in y])
+        wanted = 2 * mean(a, b) - mean(a, a) - mean(b, b)
+        equal(f(a, b), wanted, f"energy of {n} and {m} points in {d} dimensions")
+        equal(f(a, a), 0, "energy of a set and itself")
+
+@exercise("71", 2)
+def _(f):
+    for n, m, shift in ((12, 12, 0.0), (8, 20, 3.0)):
+        rng, seen = np.random.default_rng(n), []
+        a, b = rng.normal(size=(n, 2)), rng.normal(size=(m, 2)) + shift
+        def distance(x, y):
+            seen.append((len(x), len(y), float(np.sum(x) + np.sum(y))))
+            return float(np.square(x.mean(0) - y.mean(0)).sum())
+        call, whole = f"floor_of(distance, a, b) of {n} and {m} rows", a.sum() + b.sum()
+        found, given = f(distance, a, b), list(seen)
+        assert found is not None, f"{call} gives None: is a return missing?"
+        assert len(given) >= 200, f"{call} asks for {len(given)} distances; there should be 200."
+        dealt = [g for g in given if g[:2] == (n, m) and abs(g[2] - whole) < 1e-6]
+        assert len(dealt) >= 200, f"{call}: deal out all rows anew, {n} to one side and {m} to the other."
+        rows = np.concatenate([a, b])
+        many = [distance(r[:n], r[n:]) for r in (rng.permutation(rows) for _ in range(2000))]
+        low, high = np.quantile(many, (0.88, 0.985))
+        assert low < found < high, f"{call} gives {found:.3g}; 95% of random divisions lie below a value " \
+            f"from {low:.3g} to {high:.3g}."
 
 # %% ../nbs/75_course.ipynb #4a2d1956
-#| export
+@exercise("72", 1)
+def _(f):
+    rng = np.random.default_rng(0)
+    for n, m, d in ((4, 10, 1), (8, 6, 3), (30, 50, 5)):
+        scale = 10.0 ** np.arange(d)
+        rows, reference = rng.normal(size=(n, d)) * scale, 5 + rng.normal(size=(m, d)) * scale
+        away = np.square((rows - reference.mean(0)) / reference.std(0)).sum(1)
+        equal(f(rows, reference), away.argmin(), f"most_typical of {n} rows of {d} features")
+    still = np.array([[1.0, 7], [2, 7], [3, 7]])
+    equal(f([[5, 7], [2, 100]], still), 1, "most_typical where a feature does not vary in the reference")
+
+@exercise("72", 2)
+def _(f):
+    import hashlib
+    for results in ({b"a": 1, b"b": 2}, {b"": 0, b"x" * 1000: None}, {b"c": [], b"d": ""}):
+        calls, store = [], {}
+        def work(data):
+            calls.append(data)
+            return results[data]
+        known = f(work, store)
+        assert callable(known), "once(work, store) should be a function."
+        for data in [*results, *results, *results]:
+            assert known(data) == results[data], f"once: {data[:9]!r} should give {results[data]!r}."
+        assert calls == list(results), f"once works {len(calls)} times for {len(results)} different data."
+        keys = {hashlib.sha256(data).hexdigest() for data in results}
+        assert set(store) == keys, "the keys of the store should be the SHA-256 of the data, as digits."
+        before = dict(store)
+        try: known(b"unknown")
+        except KeyError: pass
+        assert store == before, "a work that raises should leave nothing in the store."
 
 # %% ../nbs/75_course.ipynb #a7ae97da
-#| export
+@exercise("73", 1)
+def _(f):
+    for names, task, wanted in (([], "sample", "1-sample.flac"),
+                                (["1-sample.flac", "2-inpaint.json"], "render", "3-render.flac"),
+                                (["9-a.flac", "10-a.flac", "tune.wav"], "inpaint", "11-inpaint.flac"),
+                                (["7 days.mp3", "x-99.wav", "2nd-take.wav"], "sample", "1-sample.flac"),
+                                (["5-outpaint.flac"], "style-transfer", "6-style-transfer.flac")):
+        equal(f(names, task), wanted, f"next_name({names}, {task!r})")
+
+@exercise("73", 2)
+def _(f):
+    cases = (([0, 0, 0], [2, 2, 2], 0.0, [0, 2, 4]), ([0, 1, 7], [2, 2, 2], 0.0, [0, 2, 7]),
+             ([], [], 1.0, []),
+             ([3, 3, 4, 4], [1, 2, 3, 1], 1.0, [3, 4, 6, 9]), ([0, 0], [2.5, 1], 5.0, [5, 7.5]))
+    for arrivals, lengths, start, wanted in cases:
+        equal(f(arrivals, lengths, start), wanted, f"begin_times({arrivals}, {lengths}, {start})")
+    equal(f([0, 4], [2, 2]), [0, 4], "begin_times([0, 4], [2, 2])")
 
 # %% ../nbs/75_course.ipynb #d7d0bc23
-#| export
+@exercise("74", 1)
+def _(f):
+    def sing(words: str, times: int = 1): return " ".join([words] * times)
+    def play(file: str, at: float, seed: int = 0, out: str = "a.wav"): return file, at, seed, out
+    for g, words, wanted in ((sing, ["la"], "la"), (sing, ["la", "--times", "3"], "la la la"),
+                             (sing, ["--times", "2", "oh"], "oh oh")):
+        equal(f(g, words), wanted, f"call(sing, {words})")
+    for words, wanted in ((["a.mid", "1.5"], ("a.mid", 1.5, 0, "a.wav")),
+                          (["--out", "b.wav", "a.mid", "--seed", "7", "2"], ("a.mid", 2.0, 7, "b.wav"))):
+        kept = list(words)
+        found = f(play, words)
+        assert found == wanted, f"call(play, {kept}) gives {found!r}; it should be {wanted!r}."
+        assert words == kept, "call has changed the list of words itself."
+
+@exercise("74", 2)
+def _(f):
+    from msanii.audio import InputError
+    def work(item):
+        if item < 0: raise InputError("it is negative")
+        if item == 5: raise InputError("5 is too many")
+        return 2 * item
+    for items in ([1, 2, 3], [-1, 4, 5], [], [-2]):
+        wanted = [2 * i for i in items if i >= 0 and i != 5], \
+                 ["5 is too many" if i == 5 else f"{i}: it is negative" for i in items if i < 0 or i == 5]
+        found = f(items, work)
+        assert isinstance(found, (tuple, list)) and len(found) == 2, "try_all should give two lists."
+        assert (list(found[0]), list(found[1])) == wanted, \
+            f"try_all({items}, work) gives {found!r}; it should be {wanted!r}."
+    try: f([0], lambda item: 1 / item)
+    except ZeroDivisionError: return
+    raise AssertionError("try_all hides a ZeroDivisionError, which is a bug and no fault of the input.")
 
 # %% ../nbs/75_course.ipynb #1133f0c6
 @exercise("75", 1)

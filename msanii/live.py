@@ -24,18 +24,8 @@ from torch.nn import functional as F
 from .arranging import LOUD, PLAYERS, bass_line, drum_beat
 from .audio import InputError, replacing
 from .chords import Chord, chord_name, chord_rows, likely_key, parse_chords
-from msanii.compose import (
-    DENSITY,
-    LOUDNESS,
-    METER,
-    PART,
-    TEMPO,
-    Piece,
-    blank_sheet,
-    plan_piece,
-    velocities,
-    write_notes,
-)
+from .compose import DENSITY, LOUDNESS, METER, PART, TEMPO, Piece, blank_sheet, plan_piece
+from .compose import velocities, write_notes
 from .diffusion import q_sample
 from .inpainting import Known
 from .long import limited, synthesise
@@ -107,6 +97,7 @@ def _turn_down(self: Tape, table, frames):
     turned = lambda x: self.m.mel.scale(self.m.mel.inverse(x) * more).clamp(-1, 1)
     self.level, self.clean, self.played = self.level * more, turned(self.clean), turned(self.played)
 
+# %% ../nbs/53_live.ipynb #10830aee
 @patch
 def _denoise(self: Tape, table, known, generator):
     "The frames (1, 2, f, t) of a window, some of which are `known` (t,)."
@@ -118,6 +109,7 @@ def _denoise(self: Tape, table, known, generator):
     x = torch.where(known, q_sample(x0, ts[0], eps, m.schedule), eps)
     return self.walk.down(x, ts, [generator], Known(self.walk.denoiser(told), x0, known))
 
+# %% ../nbs/53_live.ipynb #9030efe0
 @patch
 def _hand_out(self: Tape, sound, end):
     "The samples up to `end` that were not given yet, LAG later, turned down where they would leave [-1, 1]."
@@ -129,6 +121,7 @@ def _hand_out(self: Tape, sound, end):
     self.given = end
     return F.pad(loud[:, room : room + b - a], (a - begin, 0))
 
+# %% ../nbs/53_live.ipynb #9b14b61b
 @patch
 def _move_on(self: Tape, clean, played, sound, last):
     "Keep the newest frames up to frame `last` of a window, and their samples."
@@ -241,6 +234,7 @@ def _understand(self: Live, asked):
     return SimpleNamespace(tempo=TEMPO.check(asked["tempo"]), density=DENSITY.check(asked["density"]),
                            beats=beats, tonic=int(tonic), minor=bool(minor), band=band, cast=cast)
 
+# %% ../nbs/53_live.ipynb #cba84f75
 @patch
 def change(self: Live, **settings):
     """Change tempo, chords, key, density, instruments or band: from the next bar on. None for chords or key
@@ -256,6 +250,7 @@ def change(self: Live, **settings):
     self.anew |= bool({"chords", "key", "density"} & set(settings))
     return self
 
+# %% ../nbs/53_live.ipynb #49d61454
 @patch
 def something_new(self: Live):
     "Let the next bars be something new: what was played is not shown to the composer any more."
@@ -272,6 +267,7 @@ def again(self: Live, bars=4, variation=0.0):
     self.echo, self.tune, self.anew = (bars, PART.check(variation, "variation")), None, True
     return self
 
+# %% ../nbs/53_live.ipynb #6000f394
 @patch
 def play_in(self: Live, score):
     """Take the melody of a score, whatever `load_score` takes, into the next bars, by its own beats; the rest
@@ -282,6 +278,7 @@ def play_in(self: Live, score):
     self.tune, self.tune_from, self.echo, self.anew = one_key(notes), self.number, None, True
     return self
 
+# %% ../nbs/53_live.ipynb #2e3aa7da
 def played_in(messages, tempo):
     """A score of what came in at a MIDI port, for `play_in`: pairs of the seconds since a bar line and a mido
     message. Keys that are still down end with the last message."""
@@ -330,6 +327,7 @@ def _write(self: Live, start, old, seed):
         plan_piece(self.m, piece, generator, self.steps, None, piece.counts * self.now.density, p, 0.9)
     return piece, roll_notes(write_notes(self.m, piece, generator, self.steps))
 
+# %% ../nbs/53_live.ipynb #74849d92
 @patch
 def _piece(self: Live, start, old, new):
     "A `Piece` of `old` bars from bar `start` on, which are kept, and new ones."
@@ -351,6 +349,7 @@ def _piece(self: Live, start, old, new):
     given = now.beats and chords + self._given(self.until, new)
     return Piece(sheet, kept, chords=given, before=start, after=None)
 
+# %% ../nbs/53_live.ipynb #695093df
 def _away(bar, now):
     "Semitones, -6 to 5, from the key of a `Bar` to that of now, relative keys being the same."
     home = lambda key: key.tonic + 3 * key.minor
@@ -376,6 +375,7 @@ def _tune_in(self: Live, number, bars):
     notes = _later(self.tune, -first * step)
     return notes[(notes[:, 0] >= 0) & (notes[:, 0] < bars * step)], int(np.clip(length - first, 0, bars))
 
+# %% ../nbs/53_live.ipynb #b0fafe8c
 @patch
 def _take(self: Live, notes, piece, at, old):
     "Put the new notes of a `Piece` whose first bar is at `at` behind those that there are."
@@ -398,6 +398,7 @@ def _later(notes, sixteenths):
     "Notes as in a `Sheet`, so many sixteenths later."
     return notes + np.array([1, 1, 0, 0, 0]) * sixteenths
 
+# %% ../nbs/53_live.ipynb #250368f0
 @patch
 def _hold_on(self: Live, notes, at, old):
     "Let old notes that end where new ones begin sound on, if the composer sustains them."
@@ -407,6 +408,7 @@ def _hold_on(self: Live, notes, at, old):
         until = on.get((note[0] - at * self.sixteenths, note[2], note[4]))
         if until and note[1] == line + at * self.sixteenths: note[1] = until + at * self.sixteenths
 
+# %% ../nbs/53_live.ipynb #0045c74d
 @patch
 def _repeat(self: Live, bars, variation):
     "Put the last bars behind what there is, as they were or varied."
@@ -433,6 +435,7 @@ def _bar(self: Live, number):
     now = self.now
     return Bar(self.line(number), now.tempo, now.tonic, now.minor, now.cast, now.band)
 
+# %% ../nbs/53_live.ipynb #a75678c9
 @patch
 def _rows(self: Live, numbers):
     "`band_notes` of bars that follow one another, all that there is from bar `base` on being known."
@@ -458,6 +461,7 @@ def _rows(self: Live, numbers):
     rows = np.concatenate(rows)
     return rows[np.lexsort((rows[:, 2], rows[:, 0]))]
 
+# %% ../nbs/53_live.ipynb #2b6c79bc
 @patch
 def _playable(self: Live, rows):
     "Rows of `band_notes` as the model plays them."
@@ -491,6 +495,7 @@ def _forget(self: Live):
     self.notes = _later(self.notes, -self.sixteenths)
     self.notes = self.notes[self.notes[:, 0] >= 0]
 
+# %% ../nbs/53_live.ipynb #b0f8a2d2
 @patch
 def next(self: Live, bars=1):
     "The next `Bars`: so many of them, one being made after the other."
@@ -503,6 +508,7 @@ def next(self: Live, bars=1):
     score = to_score(rows, chords, now.tempo, self.meter, now.tonic, now.minor)
     return Bars(torch.cat([sound for sound, _, _ in made], 1), score, number, start, now.tempo)
 
+# %% ../nbs/53_live.ipynb #70742de0
 def to_score(rows, chords, tempo, meter, tonic, minor):
     "A PrettyMIDI of rows of `band_notes`, a track for each role, with the chords (one a beat) as text."
     score = pretty_midi.PrettyMIDI(initial_tempo=tempo)
@@ -535,6 +541,7 @@ def save(self: Live, path):
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={"live": json.dumps(about)})
 
+# %% ../nbs/53_live.ipynb #e7370c1e
 def resumed(m, path):
     "A `Live` session from a file that `save` has written. InputError for another file, or another model."
     try:

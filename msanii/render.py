@@ -35,11 +35,13 @@ TEXTURE = Parameter(
     1.25, low=0, high=2,
 )
 
+# %% ../nbs/48_render.ipynb #03f7dc56
 @patch(as_prop=True)
 def usual_passes(self: Msanii):
     "How many network passes `render` takes if nobody says: few where a first guess is near."
     return 2 if self.plays_band else self.settings.steps
 
+# %% ../nbs/48_render.ipynb #b91bb177
 @patch
 @torch.no_grad()
 def render(self: Msanii,
@@ -80,6 +82,7 @@ def render(self: Msanii,
     if not stems: return waveform
     return self.loop_stems(waveform, table) if loop else self.stems(waveform, table)
 
+# %% ../nbs/48_render.ipynb #e0e667a3
 @patch
 def render_file(self: Msanii, score, path, seed=0, steps=None, sampler=None, guidance=None, tail=1.0,
                 window=None, progress=True, callback=None, texture=1.25, loop=False):
@@ -98,6 +101,7 @@ def render_file(self: Msanii, score, path, seed=0, steps=None, sampler=None, gui
     n = max(1, round((sound_end(score) + TAIL.check(tail)) * rate))
     return save_parts(path, self._play(table, n, seed, *how), 2, rate) / rate
 
+# %% ../nbs/48_render.ipynb #5a5f00d2
 @patch
 def _walk(self: Msanii, steps, sampler, guidance, window, progress, callback, texture):
     "The walk of a rendering, its texture, and whether it is the first guess alone."
@@ -116,6 +120,7 @@ def sections(frames, overlap, most):
     step = math.ceil((frames - overlap) / count)
     return [slice(i * step, min(i * step + step + overlap, frames)) for i in range(count)]
 
+# %% ../nbs/48_render.ipynb #8d48f554
 @patch
 @torch.no_grad()
 def _play(self: Msanii, table, n, seed, walk, texture, preview):
@@ -125,6 +130,7 @@ def _play(self: Msanii, table, n, seed, walk, texture, preview):
     level = next(mels)
     for waveform in decode_parts(self, mels, n, seed): yield waveform / level
 
+# %% ../nbs/48_render.ipynb #9c968801
 @patch
 def _mels(self: Msanii, table, frames, generator, walk, texture, preview):
     "By which factor the table was turned down, then scaled mels (1, 2, f, t_i) that follow one another."
@@ -222,6 +228,7 @@ def stems(self: Msanii, waveform, table, frames=2048):
     back = lambda s: istft(s, self.mel.n_fft, self.mel.hop, waveform.shape[-1])
     return {BAND[role]: back(out) for role, out in zip(roles, apart)}
 
+# %% ../nbs/48_render.ipynb #7b3f12d0
 @patch
 def _power(self: Msanii, table, frames, start):
     "The power (2, k, frames) that some notes are guessed to have, never quite 0."
@@ -243,12 +250,14 @@ def loop_end(score):
     bars = max(1, -(-(ends - begins - score.resolution // 8) // bar))
     return score.tick_to_time(int(begins + bars * bar))
 
+# %% ../nbs/48_render.ipynb #61ac78f6
 def unrolled(table, seconds, rings=5.0):
     "Notes (N, 5 or 7) of a loop, with those of the rounds before that still ring, and of the round after."
     rounds = int(np.ceil((table[:, 1].max() + rings) / seconds))
     turned = [table + seconds * k * (np.arange(table.shape[1]) < 2) for k in range(-rounds, 2)]
     return np.concatenate(turned)
 
+# %% ../nbs/48_render.ipynb #ad4a920b
 @patch
 @torch.no_grad()
 def _round(self: Msanii, table, n, seed, walk, texture, preview):
@@ -262,6 +271,7 @@ def _round(self: Msanii, table, n, seed, walk, texture, preview):
     else: x = walk.down(x, walk.timesteps(), [generator], walk.denoiser(told, loop=True))
     return decode_loop(self, self.with_texture(x, table, texture, generator, loop=True), n, seed) / level
 
+# %% ../nbs/48_render.ipynb #7de0c057
 @patch
 def loop_stems(self: Msanii, waveform, table, margin=8):
     "`stems` of a loop, whose ends meet as well. table: `unrolled`; margin: frames round the joint."

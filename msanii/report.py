@@ -228,6 +228,7 @@ def plot_report(report):
         _bars(fig.add_subplot(3, 4, (11, 12)) if len(names) <= 10 else axes.flat[-1], report)
     return fig
 
+# %% ../nbs/72_report.ipynb #cd41c95f
 def _dots(ax, report, m):
     "Every file's value of a measure, A above B."
     sides = list(reversed(list(report["each"])))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'PLAYER', 'PLAYER_STYLE', 'LIVE_CHORDS', 'LIVE_START', 'STYLE', 'OVERLAY', 'MAX_UPLOAD', 'PAGE',
-           'TEMPLATE', 'command', 'keep', 'played', 'again', 'image', 'roll_image', 'panel', 'link', 'kind_of',
+           'TEMPLATE', 'command', 'keep', 'played', 'again', 'image', 'panel', 'link', 'roll_image', 'kind_of',
            'file_panel', 'Cancelled', 'Job', 'files', 'store', 'Chooser', 'SpanPicker', 'examples', 'records',
            'live_player', 'as_message', 'LivePanel', 'live_panel', 'Studio', 'knob', 'knobs', 'serve']
 
@@ -15,27 +15,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import ipywidgets as W
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import __version__
-from msanii.audio import (
-    SAMPLE_RATE,
-    InputError,
-    locked,
-    player,
-    plot_spectrogram,
-    plot_waveform,
-    replacing,
-    save_audio,
-)
+from .audio import SAMPLE_RATE, InputError, locked, player, plot_spectrogram, plot_waveform
+from .audio import replacing, save_audio
 from .live import LAG
 from .mel import magnitude
 from .pipeline import Msanii, pretrained_vocoder
 from .render import LOOP_END
-from .score import BAND, ROLES, band_role, load_score, render_score, roles, song_by_rules
+from .score import ROLES, band_role, load_score, render_score, roles, song_by_rules
 from .speed import asleep
 from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
 from .walk import Switch
@@ -65,29 +56,39 @@ def keep(m,             # the model that made it
     "Write a result as flac, its score as mid, and its record as json into a folder. Returns the record."
     folder = Path(folder)
     with locked(folder):  # another page may keep something, too
-        numbers = [re.match(r"\d+(?=-)", path.name) for path in folder.iterdir()]
-        name = f"{max((int(found[0]) for found in numbers if found), default=0) + 1}-{task}.flac"
+        name = f"{_next_number(folder)}-{task}.flac"
         save_audio(folder / name, waveform)
     if score is not None:
         with replacing((folder / name).with_suffix(".mid")) as temporary: score.write(str(temporary))
-    seconds = round(waveform.shape[-1] / SAMPLE_RATE, 3)
-    record = dict(
+    record = _record(m, waveform, folder / name, task, files, settings, weights)
+    with replacing((folder / name).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1))
+    return record
+
+# %% ../nbs/73_studio.ipynb #d996c712
+def _next_number(folder):
+    "One more than the highest number before a hyphen with which a name in a folder begins."
+    numbers = [re.match(r"\d+(?=-)", path.name) for path in folder.iterdir()]
+    return max((int(found[0]) for found in numbers if found), default=0) + 1
+
+def _record(m, waveform, path, task, files, settings, weights):
+    "All that is needed to make a result again, and to see that it is the same."
+    names, seconds = [Path(f).name for f in files], round(waveform.shape[-1] / SAMPLE_RATE, 3)
+    return dict(
         task=task,
-        inputs=[dict(name=Path(f).name, sha256=sha256(f)) for f in files],
+        inputs=[dict(name=name, sha256=sha256(f)) for name, f in zip(names, files)],
         settings=settings,
         weights=weights,
         model_sha256=m.fingerprint(),
-        result=dict(name=name, sha256=sha256(folder / name), seconds=seconds),
-        command=command(task, [Path(f).name for f in files], settings, name, weights),
+        result=dict(name=path.name, sha256=sha256(path), seconds=seconds),
+        command=command(task, names, settings, path.name, weights),
         msanii=__version__,
         torch=torch.__version__,
         device=str(m.device),
         threads=torch.get_num_threads(),
     )
-    with replacing((folder / name).with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(record, indent=1))
-    return record
 
+# %% ../nbs/73_studio.ipynb #1566048f
 def played(m, score, settings, callback=None):
     "How the network plays a score that was composed with these settings: waveform (2, n)."
     how = dict(seed=settings.get("seed", 0), loop=settings.get("loop", False))
@@ -99,18 +100,13 @@ def again(record, m, folder="."):
     InputError if the files or the model are not those of then."""
     record = record if isinstance(record, dict) else json.loads(Path(record).read_text())
     if record["model_sha256"] != m.fingerprint():
-        raise InputError(
-            f"{record['result']['name']} was made by another model: load the one whose fingerprint is "
-            f"{record['model_sha256'][:12]}"
-        )
-    for given in record["inputs"]:
-        path = Path(folder) / given["name"]
-        if not path.is_file() or sha256(path) != given["sha256"]:
-            raise InputError(
-                f"{path} is missing, or not the file that it was then: its SHA-256 has to be"
-                f" {given['sha256']}"
-            )
+        raise InputError(f"{record['result']['name']} was made by another model: load the one whose "
+                         f"fingerprint is {record['model_sha256'][:12]}")
     paths = [Path(folder) / given["name"] for given in record["inputs"]]
+    for path, given in zip(paths, record["inputs"]):
+        if not path.is_file() or sha256(path) != given["sha256"]:
+            raise InputError(f"{path} is missing, or not the file that it was then: its SHA-256 has to be "
+                             f"{given['sha256']}")
     made = perform(m, record["task"], paths, **record["settings"])
     return made if torch.is_tensor(made) else played(m, made, record["settings"])
 
@@ -119,11 +115,27 @@ def image(fig, alt):
     "A matplotlib figure as an `<img>` with its data inside."
     file = io.BytesIO()
     fig.savefig(file, format="png", dpi=100)
-    return (
-        f'<img alt="{html.escape(alt)}"'
-        f' src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
-    )
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
 
+# %% ../nbs/73_studio.ipynb #a4d9d2ff
+def panel(title, waveform, links="", roll=""):
+    "A waveform (2, n) with its title, player and spectrogram, as HTML. roll: a picture above it."
+    fig = Figure(figsize=(6, 2.9), layout="constrained")
+    look = dict(db=True, hertz=True, vmin=-50, vmax=40, colorbar=False)
+    plot_spectrogram(magnitude(waveform), ax=fig.subplots(), **look).set_ylim(0, 8)  # kHz: above is little
+    about = f"{html.escape(title)}, {waveform.shape[-1] / SAMPLE_RATE:.1f} s"
+    return (f'<div class="msanii-panel"><div class="msanii-title">{about} {links}</div>'
+            f'{player(waveform).data}{roll}{image(fig, f"spectrogram of {title}")}</div>')
+
+def link(path, text):
+    "A link that saves a file, its bytes inside."
+    suffix = Path(path).suffix
+    kind = {".json": "application/json", ".mid": "audio/midi"}.get(suffix, f"audio/{suffix[1:]}")
+    data = base64.b64encode(Path(path).read_bytes()).decode()
+    return f'<a download="{html.escape(Path(path).name)}" href="data:{kind};base64,{data}">{text}</a>'
+
+# %% ../nbs/73_studio.ipynb #0ab03d8b
 def roll_image(score, title):
     "The notes of a score over seconds, a colour for each role, and above them chords, as HTML."
     fig = Figure(figsize=(6, 2.2), layout="constrained")
@@ -140,28 +152,6 @@ def roll_image(score, title):
     ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return image(fig, f"piano roll of {title}")
 
-def panel(title, waveform, links="", roll=""):
-    "A waveform (2, n) with its title, player and spectrogram, as HTML. roll: a picture above it."
-    fig = Figure(figsize=(6, 2.9), layout="constrained")
-    plot_spectrogram(
-        magnitude(waveform), ax=fig.subplots(), db=True, hertz=True, vmin=-50, vmax=40, colorbar=False
-    ).set_ylim(
-        0, 8
-    )  # kHz: above there is little
-    about = f"{html.escape(title)}, {waveform.shape[-1] / SAMPLE_RATE:.1f} s"
-    return (
-        f'<div class="msanii-panel"><div class="msanii-title">{about}'
-        f' {links}</div>{player(waveform).data}{roll}{image(fig, f"spectrogram of {title}")}</div>'
-    )
-
-def link(path, text):
-    "A link that saves a file, its bytes inside."
-    kind = {".json": "application/json", ".mid": "audio/midi"}.get(
-        Path(path).suffix, f"audio/{Path(path).suffix[1:]}"
-    )
-    data = base64.b64encode(Path(path).read_bytes()).decode()
-    return f'<a download="{html.escape(Path(path).name)}" href="data:{kind};base64,{data}">{text}</a>'
-
 # %% ../nbs/73_studio.ipynb #3537fdaf
 SUFFIXES = {"audio": (".wav", ".flac", ".ogg", ".mp3"), "score": (".mid", ".midi")}
 
@@ -169,24 +159,20 @@ def kind_of(name):
     "Is it audio or a score, by its suffix? `InputError` if neither."
     for kind, suffixes in SUFFIXES.items():
         if Path(name).suffix.lower() in suffixes: return kind
-    raise InputError(
-        f"{Path(name).name} is neither sound nor score by its name: give a wav, flac, ogg, mp3 or mid file"
-    )
+    raise InputError(f"{Path(name).name} is neither sound nor score by its name: give a wav, flac, ogg, mp3 "
+                     "or mid file")
 
+# %% ../nbs/73_studio.ipynb #e3ea7edb
 @functools.lru_cache(16)
 def _file_panel(path, stamp, offer):
+    save = link(path, "save") if offer else ""
     if kind_of(path) == "audio":
-        links, roll, score = link(path, "save") if offer else "", "", path.with_suffix(".mid")
+        roll, score = "", path.with_suffix(".mid")
         if re.match(r"\d+-", path.name) and score.is_file():  # a result that was composed
-            links += link(score, "mid") if offer else ""
+            save += link(score, "mid") if offer else ""
             roll = roll_image(load_score(score), path.name)
-        return panel(path.name, load_sound(path), links, roll)
-    try:
-        return panel(
-            f"{path.name} played by FluidSynth",
-            render_score(load_score(path)),
-            link(path, "save") if offer else "",
-        )
+        return panel(path.name, load_sound(path), save, roll)
+    try: return panel(f"{path.name} played by FluidSynth", render_score(load_score(path)), save)
     except InputError as error:
         return f'<div class="msanii-panel">{html.escape(path.name)}: {html.escape(str(error))}</div>'
 
@@ -221,15 +207,12 @@ class Job(threading.Thread):
 # %% ../nbs/73_studio.ipynb #858f9dd4
 def files(folder, kind):
     "The names of the audio or score files in a folder, sorted, numbered results last."
-    names = [
-        p.name
-        for p in Path(folder).iterdir()
-        if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")
-    ]
-    return sorted(
-        names, key=lambda name: (int(found[0]) if (found := re.match(r"\d+(?=-)", name)) else -1, name)
-    )
+    names = [p.name for p in Path(folder).iterdir()
+             if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")]
+    number = lambda name: int(found[0]) if (found := re.match(r"\d+(?=-)", name)) else -1
+    return sorted(names, key=lambda name: (number(name), name))
 
+# %% ../nbs/73_studio.ipynb #0a65554e
 def store(folder, name, data):
     """Write the bytes of an upload into a folder, if they can be read as what the name says. Returns the
     path. `InputError` if not."""
@@ -251,20 +234,12 @@ class Chooser(W.HBox):
     """A menu of the files of one kind in a folder, with a button to upload one. on_error takes an InputError.
     first: which to choose in the beginning."""
     def __init__(self, folder, label, on_error, first=0):
-        self.menu = W.Dropdown(
-            description=label,
-            layout=W.Layout(width="auto", flex="1 1 150px", min_width="0", max_width="320px"),
-            style={"description_width": "70px"},
-        )
+        wide = W.Layout(width="auto", flex="1 1 150px", min_width="0", max_width="320px")
+        self.menu = W.Dropdown(description=label, layout=wide, style={"description_width": "70px"})
         self.button = W.FileUpload(description="upload", multiple=False, layout=W.Layout(width="110px"))
         super().__init__([self.menu, self.button], layout=W.Layout(flex_flow="row wrap"))
-        self.folder, self.on_error, self.first, self.kind, self.chosen = (
-            Path(folder),
-            on_error,
-            first,
-            None,
-            {},
-        )
+        self.folder, self.on_error, self.first = Path(folder), on_error, first
+        self.kind, self.chosen = None, {}
         self.button.observe(self._receive, "value")
 
     @property
@@ -279,22 +254,16 @@ class Chooser(W.HBox):
         names, chosen = files(self.folder, self.kind), choose or self.chosen.get(self.kind)
         self.button.accept = ",".join(SUFFIXES[self.kind])
         self.menu.options = names
-        self.menu.value = (
-            chosen if chosen in names else names[min(self.first, len(names) - 1)] if names else None
-        )
+        usual = names[min(self.first, len(names) - 1)] if names else None
+        self.menu.value = chosen if chosen in names else usual
 
     def _receive(self, change):
         # ipywidgets 7 (Colab) or 8
         given = change["new"].values() if isinstance(change["new"], dict) else change["new"]
         try:
             for file in given:
-                self.fill(
-                    choose=store(
-                        self.folder,
-                        file["name"] if "name" in file else file["metadata"]["name"],
-                        bytes(file["content"]),
-                    ).name
-                )
+                name = file["name"] if "name" in file else file["metadata"]["name"]
+                self.fill(choose=store(self.folder, name, bytes(file["content"])).name)
         except InputError as error: self.on_error(error)
 
 # %% ../nbs/73_studio.ipynb #fcae8068
@@ -303,20 +272,13 @@ class SpanPicker(W.VBox):
     added, or the one under the handles if there are none."""
     def __init__(self):
         self.picture = W.HTML()
-        self.slider = W.FloatRangeSlider(
-            value=(0, 1), min=0, max=1, step=0.01, readout=False, layout=W.Layout(width="100%")
-        )
-        self.add, self.clear, self.text = (
-            W.Button(description="add span"),
-            W.Button(description="clear"),
-            W.HTML(),
-        )
-        area = W.Box([self.picture, self.slider])
+        self.slider = W.FloatRangeSlider(value=(0, 1), min=0, max=1, step=0.01, readout=False,
+                                         layout=W.Layout(width="100%"))
+        self.add, self.clear = W.Button(description="add span"), W.Button(description="clear")
+        self.text, area = W.HTML(), W.Box([self.picture, self.slider])
         area.add_class("msanii-picker")
-        buttons = W.HBox(
-            [self.text, self.add, self.clear], layout=W.Layout(flex_flow="row wrap", align_items="center")
-        )
-        super().__init__([area, buttons])
+        flow = W.Layout(flex_flow="row wrap", align_items="center")
+        super().__init__([area, W.HBox([self.text, self.add, self.clear], layout=flow)])
         self.added, self.seconds = [], 1.0
         self.add.on_click(lambda _: self.set(self.added + [self.slider.value]))
         self.clear.on_click(lambda _: self.set([]))
@@ -336,23 +298,19 @@ class SpanPicker(W.VBox):
         ax = plot_waveform(waveform, ax=fig.add_axes((0, 0, 1, 1)))
         ax.set_axis_off()
         ticks = [t for t in MaxNLocator(6).tick_values(0, self.seconds) if 0 <= t <= 0.95 * self.seconds]
-        self.waveform = image(fig, "the waveform") + "".join(
-            f'<b style="left:{100 * t / self.seconds:.3f}%">{t:g} s</b>' for t in ticks
-        )
+        marks = (f'<b style="left:{100 * t / self.seconds:.3f}%">{t:g} s</b>' for t in ticks)
+        self.waveform = image(fig, "the waveform") + "".join(marks)
         low, high = round(self.seconds / 3, 2), max(0.01, round(self.seconds * 2 / 3, 2))
         self.slider.max = max(int(self.seconds * 100) / 100, high)
         self.slider.value = low, high
         self.set([])
 
     def _draw(self):
-        marks = "".join(
-            f'<i style="left:{100 * a / self.seconds:.3f}%;width:{100 * (b - a) / self.seconds:.3f}%"></i>'
-            for a, b in self.added
-        )
-        self.picture.value = self.waveform + marks
-        self.text.value = "to be made anew (drag the handles): " + ", ".join(
-            f"{a:g} to {b:g} s" for a, b in self.spans
-        )
+        part = lambda seconds: f"{100 * seconds / self.seconds:.3f}%"
+        marks = (f'<i style="left:{part(a)};width:{part(b - a)}"></i>' for a, b in self.added)
+        self.picture.value = self.waveform + "".join(marks)
+        spans = ", ".join(f"{a:g} to {b:g} s" for a, b in self.spans)
+        self.text.value = f"to be made anew (drag the handles): {spans}"
 
 # %% ../nbs/73_studio.ipynb #28203207
 def examples(folder):
@@ -391,7 +349,10 @@ function render({ model, el }) {
   const state = el.msanii = { bars, waits: 0, clock: () => context?.currentTime ?? 0, out: () => gain }
   const end = () => base + samples / RATE
   const say = words => { said.textContent = ' ' + words }
+"""
 
+# %% ../nbs/73_studio.ipynb #eb4a3ccc
+PLAYER += """
   function schedule(bar) {
     const source = context.createBufferSource()
     source.buffer = bar.buffer
@@ -419,7 +380,10 @@ function render({ model, el }) {
     gain.gain.linearRampToValueAtTime(0, quiet)
     say('Making falls behind: the music pauses on a bar line, and goes on when two bars are there.')
   }
+"""
 
+# %% ../nbs/73_studio.ipynb #d9a52f6c
+PLAYER += """
   function tick() {
     if (!playing || context.state != 'running') return
     const ahead = end() - context.currentTime
@@ -427,7 +391,10 @@ function render({ model, el }) {
     const wanted = waiting ? stock.length < 2 : ahead < bars[bars.length - 1].seconds
     if (wanted && !asked) { asked = true; model.send({ kind: 'more' }) }
   }
+"""
 
+# %% ../nbs/73_studio.ipynb #81da7388
+PLAYER += """
   function receive(message, buffers) {
     asked = false
     if (message.kind == 'stop') { playing = false; button.textContent = 'Play'; say('') }
@@ -444,7 +411,10 @@ function render({ model, el }) {
     if (waiting && stock.length >= 2) begin()
     else if (!waiting) while (stock.length) schedule(stock.shift())
   }
+"""
 
+# %% ../nbs/73_studio.ipynb #15e43305
+PLAYER += """
   button.onclick = async () => {
     if (!context) {
       context = new AudioContext({ sampleRate: RATE })
@@ -457,7 +427,10 @@ function render({ model, el }) {
     await (playing ? context.resume() : context.suspend())
     tick()
   }
+"""
 
+# %% ../nbs/73_studio.ipynb #f7d22511
+PLAYER += """
   function draw() {
     if (!alive) return
     requestAnimationFrame(draw)
@@ -488,6 +461,8 @@ function render({ model, el }) {
 }
 export default { render }
 """
+
+# %% ../nbs/73_studio.ipynb #89d1ae31
 PLAYER_STYLE = """
 .msanii-live canvas { width: 100%; max-width: 900px; display: block; margin-top: 6px; background: #f8fafc; }
 .msanii-live .msanii-play { min-width: 90px; background: #1976d2; color: #fff; }
@@ -518,6 +493,7 @@ def as_message(bars):
                  chords=chords)
     return about, (bars.sound.cpu().clamp(-1, 1) * 32_767).round().to(torch.int16).numpy().tobytes()
 
+# %% ../nbs/73_studio.ipynb #8735f025
 class LivePanel(W.VBox):
     """A page on which to steer a `Live` session while it plays. begin: a function that makes one, from
     settings."""
@@ -591,6 +567,7 @@ class LivePanel(W.VBox):
             self.say()
         except InputError as error: self.say(error)
 
+# %% ../nbs/73_studio.ipynb #724febd3
 def live_panel(m):
     "The `LivePanel` of a model, or a line that says what is missing; None if the model does not compose."
     if not {"planner", "composer"} <= set(m.parts) or "score" not in m.condition: return None
@@ -619,6 +596,8 @@ STYLE = """<style>
 .msanii-studio > * { margin-bottom: 6px; }
 .msanii-side { flex: 1 1 320px; min-width: 0; }
 </style>"""
+
+# %% ../nbs/73_studio.ipynb #411a65ec
 OVERLAY = """<style>
 
 .msanii-picker { position: relative; height: 130px; width: 100%; overflow: hidden;
@@ -651,9 +630,8 @@ class Studio(W.VBox):
     are attributes: task, fields, first, second, picker, go, stop, bar, message, ..."""
     def __init__(self, model=None, folder=None, weights=None):
         super().__init__()
-        self.model, self.weights = model or Msanii.from_pretrained(weights), (
-            None if weights is None else str(weights)
-        )
+        self.model = model or Msanii.from_pretrained(weights)
+        self.weights = None if weights is None else str(weights)
         self.folder, self.job = Path(folder or tempfile.mkdtemp(prefix="msanii-")), None
         self.folder.mkdir(parents=True, exist_ok=True)
         if not any(files(self.folder, kind) for kind in SUFFIXES): examples(self.folder)
@@ -668,16 +646,12 @@ from fastcore.basics import patch
 def knob(parameter, m):
     """The widget of a setting; None for one that has none here: spans are marked on the waveform, a score is
     a file."""
-    p, default = parameter, (
-        getattr(m.settings, parameter.name, None) if parameter.default is None else parameter.default
-    )
+    p, usual = parameter, getattr(m.settings, parameter.name, None)
+    default = usual if p.default is None else p.default
     if isinstance(p, (Spans, ScoreFile)): return None
     if isinstance(p, Switch): return W.Checkbox(default, description=p.name, indent=False, tooltip=p.help)
     if p.choices:
-        options = [
-            *([("as the model can", "")] if default is None else []),
-            *((name, name) for name in p.choices),
-        ]
+        options = [("as the model can", "")] * (default is None) + [(name, name) for name in p.choices]
         return W.Dropdown(options=options, value=default or "", description=p.name, **_wide(230))
     if isinstance(p, Text) or default is None:  # a field that can be left empty
         return W.Text(description=p.name, placeholder=p.help, **_wide(315))
@@ -687,64 +661,69 @@ def knob(parameter, m):
     how = dict(min=p.low, max=high, description=p.name, **_wide(190))
     return W.BoundedIntText(default, **how) if p.whole else W.BoundedFloatText(default, step=p.step, **how)
 
+# %% ../nbs/73_studio.ipynb #aa40ffa3
 def knobs(m):
     "The widgets of all settings of the tasks that a model can do, by name."
     found = {p.name: p for name in reversed(tasks(m)) for p in TASKS[name].parameters}
     return {name: widget for name, p in found.items() if (widget := knob(p, m)) is not None}
 
+# %% ../nbs/73_studio.ipynb #4baf198a
 @patch
 def _build(self: Studio):
-    "Make the widgets, and say what follows when one is touched."
-    s = self.model.settings
+    "Make the widgets, lay them out, and list what was made before."
+    self._make_widgets()
+    self._connect()
+    page, self.live = self._page(), live_panel(self.model)
+    if self.live is not None:
+        page = [W.Tab([W.VBox(page), self.live])]
+        for i, name in enumerate(("Tasks", "Live")): page[0].set_title(i, name)
+    style = STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "")
+    about = str(self.model).split(", Settings")[0].removeprefix("Msanii(")
+    self.add_class("msanii-studio")
+    self.children = [W.HTML(f"{style}<h2>msanii studio</h2>{_hint(html.escape(about))}"), *page]
+    for record in records(self.folder): self._remember(record)
+
+def _hint(words): return f'<span class="msanii-hint">{words}</span>'
+
+# %% ../nbs/73_studio.ipynb #ce82caf2
+@patch
+def _make_widgets(self: Studio):
     self.task = W.ToggleButtons(options=tasks(self.model), style={"button_width": "auto"})
     self.about, self.message, self.before, self.after = W.HTML(), W.HTML(), W.HTML(), W.HTML()
-    self.first, self.second = Chooser(self.folder, "file", self.say), Chooser(
-        self.folder, "second", self.say, 1
-    )
-    self.picker = SpanPicker()
-    self.fields = knobs(self.model)
-    self.go, self.stop = W.Button(description="run", button_style="primary"), W.Button(
-        description="cancel", disabled=True
-    )
+    self.first = Chooser(self.folder, "file", self.say)
+    self.second = Chooser(self.folder, "second", self.say, 1)
+    self.picker, self.fields = SpanPicker(), knobs(self.model)
+    self.go = W.Button(description="run", button_style="primary")
+    self.stop = W.Button(description="cancel", disabled=True)
     self.bar = W.IntProgress(layout=W.Layout(flex="1 1 160px", min_width="100px"))
-    self.inputs, self.form, self.history = (
-        W.VBox(),
-        W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="2px 18px")),
-        W.VBox(),
-    )
+    self.inputs, self.history = W.VBox(), W.VBox()
+    self.form = W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="2px 18px"))
+    self.nothing = W.HTML(_hint("what you make will be listed here"))
+
+# %% ../nbs/73_studio.ipynb #b9a5d3e9
+@patch
+def _connect(self: Studio):
+    "Say what follows when a widget is touched."
     self.task.observe(lambda _: self._arrange(), "value")
     for chooser in (self.first, self.second): chooser.menu.observe(lambda _: self._look(), "value")
     self.go.on_click(lambda _: self.run())
     self.stop.on_click(lambda _: self.cancel())
-    self.nothing = W.HTML(_hint("what you make will be listed here"))
-    sides = [
-        W.VBox([W.HTML(f"<h3>{title}</h3>"), body])
-        for title, body in (("before", self.before), ("after", self.after))
-    ]
+
+@patch
+def _page(self: Studio):
+    "The widgets of the first tab, from its top."
+    flow = lambda **more: W.Layout(flex_flow="row wrap", **more)
+    sides = [W.VBox([W.HTML(f"<h3>{title}</h3>"), body])
+             for title, body in (("before", self.before), ("after", self.after))]
     for side in sides: side.add_class("msanii-side")
-    self.add_class("msanii-studio")
-    style = STYLE + (OVERLAY if int(W.__version__.split(".")[0]) >= 8 else "")
-    about = str(self.model).split(", Settings")[0].removeprefix("Msanii(")
-    title = f"<h2>msanii studio</h2>{_hint(html.escape(about))}"
-    page = [
-        self.task,
-        self.about,
-        self.inputs,
-        self.form,
+    return [
+        self.task, self.about, self.inputs, self.form,
         W.HTML(_hint("Another seed makes another result; more steps take longer.")),
-        W.HBox([self.go, self.stop, self.bar], layout=W.Layout(flex_flow="row wrap", align_items="center")),
+        W.HBox([self.go, self.stop, self.bar], layout=flow(align_items="center")),
         self.message,
-        W.HBox(sides, layout=W.Layout(flex_flow="row wrap", grid_gap="16px")),
-        W.HTML("<h3>history</h3>"),
-        self.nothing,
-        self.history,
+        W.HBox(sides, layout=flow(grid_gap="16px")),
+        W.HTML("<h3>history</h3>"), self.nothing, self.history,
     ]
-    self.live = live_panel(self.model)
-    if self.live is not None:
-        page = [W.Tab([W.VBox(page), self.live])]
-        for i, name in enumerate(("Tasks", "Live")): page[0].set_title(i, name)
-    self.children = [W.HTML(style + title), *page]
-    for record in records(self.folder): self._remember(record)
 
 # %% ../nbs/73_studio.ipynb #e33823e3
 @patch
@@ -756,6 +735,7 @@ def say(self: Studio, message):
     kind = "msanii-error" if isinstance(message, Exception) else "msanii-words"
     self.message.value = f'<span class="{kind}">{html.escape(words)}</span>'
 
+# %% ../nbs/73_studio.ipynb #e24e77ca
 @patch
 def choosers(self: Studio):
     "Those of the two choosers that the task needs."
@@ -771,16 +751,13 @@ def _arrange(self: Studio):
     self.form.children = [self.fields[p.name] for p in task.parameters if p.name in self.fields]
     self._look()
 
-def _hint(words): return f'<span class="msanii-hint">{words}</span>'
-
 @patch
 def _look(self: Studio):
     "Show what goes in."
     try:
         paths = [chooser.path for chooser in self.choosers() if chooser.path]
-        self.before.value, self.after.value = "".join(
-            file_panel(path, offer=True) for path in paths
-        ) or _hint("nothing but noise"), _hint("press run")
+        panels = "".join(file_panel(path, offer=True) for path in paths)
+        self.before.value, self.after.value = panels or _hint("nothing but noise"), _hint("press run")
         if paths and self.picker in self.inputs.children: self.picker.show(load_sound(paths[0]))
         self.say("")
     except InputError as error: self.say(error)
@@ -800,6 +777,7 @@ def run(self: Studio):
     self.job = Job(lambda job: self._work(job, task, paths, settings), self._step, self._done)
     self.job.start()
 
+# %% ../nbs/73_studio.ipynb #dfb767b2
 @patch
 def _settings(self: Studio, task):
     "What the page says of a task's settings; those left to the model are not among them."
@@ -815,6 +793,7 @@ def _entered(parameter, field):
     try: return int(value) if value.strip().isdigit() else float(value)
     except ValueError: return value  # the task says what is wrong with it
 
+# %% ../nbs/73_studio.ipynb #f7eecab6
 @patch
 def cancel(self: Studio):
     "Ask the running task to stop; it does after its current step."
@@ -823,17 +802,11 @@ def cancel(self: Studio):
 
 @patch
 def _busy(self: Studio, busy):
-    for widget in (
-        self.go,
-        self.task,
-        self.first.menu,
-        self.second.menu,
-        self.first.button,
-        self.second.button,
-    ):
-        widget.disabled = busy
+    choosers = self.first.menu, self.first.button, self.second.menu, self.second.button
+    for widget in (self.go, self.task, *choosers): widget.disabled = busy
     self.stop.disabled = not busy
 
+# %% ../nbs/73_studio.ipynb #2d221034
 @patch
 def _work(self: Studio, job, task, paths, settings):
     made, score = perform(self.model, task, paths, job.callback, **settings), None
@@ -847,9 +820,8 @@ def _work(self: Studio, job, task, paths, settings):
 @patch
 def _step(self: Studio, i):
     self.bar.value = i + 1
-    self.say(
-        f"step {i + 1} of {self.bar.max}" if i + 1 < self.bar.max else "from the spectrogram to sound ..."
-    )
+    more = i + 1 < self.bar.max
+    self.say(f"step {i + 1} of {self.bar.max}" if more else "from the spectrogram to sound ...")
 
 @patch
 def _done(self: Studio, result, error):
@@ -869,10 +841,8 @@ def _done(self: Studio, result, error):
 def _remember(self: Studio, record):
     "Add a row to the history."
     name, of = record["result"]["name"], " and ".join(given["name"] for given in record["inputs"])
-    knobs = ", ".join(
-        f"{k} {' '.join(f'{a:g}-{b:g}' for a, b in v) if k == 'spans' else v}"
-        for k, v in record["settings"].items()
-    )
+    spans = lambda v: " ".join(f"{a:g}-{b:g}" for a, b in v)
+    knobs = ", ".join(f"{k} {spans(v) if k == 'spans' else v}" for k, v in record["settings"].items())
     kept = [self.folder / name] + [(self.folder / name).with_suffix(f".{kind}") for kind in ("mid", "json")]
     links = "".join(link(path, path.suffix[1:]) for path in kept if path.is_file())
     words = (
@@ -884,11 +854,10 @@ def _remember(self: Studio, record):
     text.add_class("msanii-side")
     button.on_click(lambda _: self.show(record))
     self.nothing.layout.display = "none"
-    self.history.children = [
-        W.HBox([button, text], layout=W.Layout(align_items="flex-start")),
-        *self.history.children,
-    ]
+    row = W.HBox([button, text], layout=W.Layout(align_items="flex-start"))
+    self.history.children = [row, *self.history.children]
 
+# %% ../nbs/73_studio.ipynb #20917e0d
 def _shown(field, value):
     "A setting as its field holds it."
     return f"{value:g}" if isinstance(field, W.Text) and not isinstance(value, str) else value
@@ -924,6 +893,7 @@ TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- endblock notebook_css -%}
 """  # Voila's own, but for its icons, which come from another server, and for "Executing 1 of 1"
 
+# %% ../nbs/73_studio.ipynb #264f9682
 def _at_home(top):
     "The environment of a program that keeps files at home; where none can be written, home is in a folder."
     try:
@@ -936,74 +906,60 @@ def _at_home(top):
         kept = {name: value for name, value in os.environ.items() if not part_of_it.fullmatch(name)}
         return {**kept, "HOME": str(home)}
 
+# %% ../nbs/73_studio.ipynb #405068a6
+def _check_place(host, port):
+    "InputError if Voila or a kernel for it is missing, or the port is taken."
+    # Voila itself brings no kernel
+    missing = [package for package in ("voila", "ipykernel") if find_spec(package) is None]
+    if missing:
+        raise InputError(f"the studio needs {' and '.join(missing)}, not installed yet: "
+                         "pip install 'msanii[app]' brings all of it")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"{host}:{port} cannot be listened at ({error}): give another port, or end what "
+                             "is running there") from None
+
+# %% ../nbs/73_studio.ipynb #e472f0a8
+def _write_page(top, files, weights, host, port, browser):
+    "Write a notebook of one cell, a template, and Voila's settings into a folder."
+    source = PAGE.format(folder=str(files), weights=weights)
+    cell = dict(cell_type="code", id="studio", metadata={}, source=source, outputs=[], execution_count=None)
+    about = dict(kernelspec=dict(name="python3", display_name="Python 3"))
+    page = dict(cells=[cell], metadata=about, nbformat=4, nbformat_minor=5)
+    (top / "msanii.ipynb").write_text(json.dumps(page))
+    template = top / "jupyter" / "voila" / "templates" / "msanii"
+    template.mkdir(parents=True)
+    (template / "index.html.j2").write_text(TEMPLATE)
+    (template / "conf.json").write_text(json.dumps(dict(base_template="lab")))
+    tornado = dict(websocket_max_message_size=MAX_UPLOAD)
+    voila = dict(ip=host, port=port, open_browser=browser, tornado_settings=tornado)
+    config = dict(Voila=voila, VoilaConfiguration=dict(template="msanii"))
+    (top / "voila.json").write_text(json.dumps(config))
+
+# %% ../nbs/73_studio.ipynb #1bbb0b12
 def serve(host="127.0.0.1", port=8866, weights=None, browser=True, folder=None):
     """Serve the studio as a web page by Voila until interrupted; returns Voila's exit code.
 
     weights: a folder or Hub id, None for the package's. browser: open one. folder: as in `Studio`, a
     temporary one if None; all who open the page share it. InputError if Voila or a kernel for it is missing,
     the port is taken, or the weights cannot be loaded."""
-    # Voila itself brings no kernel
-    missing = [package for package in ("voila", "ipykernel") if find_spec(package) is None]
-    if missing:
-        raise InputError(
-            f"the studio needs {' and '.join(missing)}, not installed yet: pip install 'msanii[app]' brings"
-            " all of it"
-        )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise InputError(
-                f"{host}:{port} cannot be listened at ({error}): give another port, or end what is running"
-                " there"
-            ) from None
+    _check_place(host, port)
     Msanii.from_pretrained(weights, device="cpu")  # a wrong name is an error here, not on the page
     weights = str(Path(weights).resolve()) if weights and Path(weights).is_dir() else weights
     with tempfile.TemporaryDirectory(prefix="msanii-") as top:
-        files = Path(folder or Path(top) / "files").resolve()
-        cell = dict(
-            cell_type="code",
-            id="studio",
-            metadata={},
-            source=PAGE.format(folder=str(files), weights=weights),
-            outputs=[],
-            execution_count=None,
-        )
-        page, template = Path(top) / "msanii.ipynb", Path(top) / "jupyter" / "voila" / "templates" / "msanii"
-        page.write_text(
-            json.dumps(
-                dict(
-                    cells=[cell],
-                    metadata=dict(kernelspec=dict(name="python3", display_name="Python 3")),
-                    nbformat=4,
-                    nbformat_minor=5,
-                )
-            )
-        )
-        template.mkdir(parents=True)
-        (template / "index.html.j2").write_text(TEMPLATE)
-        (template / "conf.json").write_text(json.dumps(dict(base_template="lab")))
-        config = dict(
-            Voila=dict(
-                ip=host,
-                port=port,
-                open_browser=browser,
-                tornado_settings=dict(websocket_max_message_size=MAX_UPLOAD),
-            ),
-            VoilaConfiguration=dict(template="msanii"),
-        )
-        (Path(top) / "voila.json").write_text(json.dumps(config))
-        path = os.pathsep.join([str(Path(top) / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])])
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
-        voila = subprocess.Popen(
-            [sys.executable, "-m", "voila", page.name],
-            cwd=top,
-            env={**asleep(_at_home(top)), "JUPYTER_PATH": path},
-        )
-        try: return voila.wait()
-        except KeyboardInterrupt: return 0
-        finally:
-            voila.terminate()
-            voila.wait()
+        _write_page(Path(top), Path(folder or Path(top) / "files").resolve(), weights, host, port, browser)
+        return _wait_for_voila(top)
+
+def _wait_for_voila(top):
+    path = os.pathsep.join([str(Path(top) / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])])
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that Voila ends with us
+    env = {**asleep(_at_home(top)), "JUPYTER_PATH": path}
+    voila = subprocess.Popen([sys.executable, "-m", "voila", "msanii.ipynb"], cwd=top, env=env)
+    try: return voila.wait()
+    except KeyboardInterrupt: return 0
+    finally:
+        voila.terminate()
+        voila.wait()

@@ -55,6 +55,7 @@ def accents(p, beats):
     low = np.array([struck[:33, max(b - 2, 0) : b + 3].max(1).sum().clip(max=2) for b in edges[:-1]])
     return change + 0.5 * low
 
+# %% ../nbs/51_transcribe.ipynb #d3d21d8e
 def find_bars(p, beats, margin=1.15):
     "Beats a bar, 4 or 3, and the first beat (0 to 3) that begins one."
     stress, best = accents(p, beats), (0.0, 4, 0)
@@ -66,6 +67,7 @@ def find_bars(p, beats, margin=1.15):
             if gain > best[0]: best = gain, meter, first
     return best[1:]
 
+# %% ../nbs/51_transcribe.ipynb #e1b47168
 def find_beats(p):
     "The beats (s) of what a transcriber says, p (272, t); the beats of a bar; and the first that begins one."
     p = np.asarray(p)
@@ -105,6 +107,14 @@ def as_midi(table, beats, meter=4, first=0):
     if begins: meta.append((0, mido.MetaMessage("time_signature", numerator=begins, denominator=4)))
     meta.append((begins * TICKS, mido.MetaMessage("time_signature", numerator=meter, denominator=4)))
     _add_track(file, meta)
+    for events in _tracks(table, ticks): _add_track(file, events)
+    data = io.BytesIO()
+    file.save(file=data)
+    return pretty_midi.PrettyMIDI(io.BytesIO(data.getvalue()))
+
+# %% ../nbs/51_transcribe.ipynb #d90c4ef0
+def _tracks(table, ticks):
+    "Messages by their ticks, a list for each track in which there are notes. ticks: of seconds."
     top, drum = skyline(table), table[:, 4] > 0
     parts = {"MELODY": top, "PIANO": ~top & ~drum, "DRUMS": drum}
     for channel, (name, chosen) in zip((0, 1, 9), parts.items()):
@@ -114,10 +124,7 @@ def as_midi(table, beats, meter=4, first=0):
             how = dict(channel=channel, note=int(pitch))
             events.append((ticks(on), mido.Message("note_on", velocity=int(velocity), **how)))
             events.append((max(ticks(off), ticks(on) + 1), mido.Message("note_off", **how)))
-        if chosen.any(): _add_track(file, events)
-    data = io.BytesIO()
-    file.save(file=data)
-    return pretty_midi.PrettyMIDI(io.BytesIO(data.getvalue()))
+        if chosen.any(): yield events
 
 def _add_track(file, events):
     "Messages by their ticks, each counted from the one before; a note ends before the next one begins."
@@ -148,6 +155,7 @@ def transcribe(self: Msanii, waveform, threshold=0.3, progress=False, callback=N
     score = as_midi(table, *find_beats(p))
     return with_harmony(score) if (table[:, 4] == 0).any() else score
 
+# %% ../nbs/51_transcribe.ipynb #10f3c675
 def with_harmony(score):
     "The score with its key and chords written down."
     sheet, before = load_sheet(score), None
@@ -161,6 +169,7 @@ def with_harmony(score):
         before = chord
     return score
 
+# %% ../nbs/51_transcribe.ipynb #6c643644
 TASKS["transcribe"] = Task(
     "Write down what is played: recordings to scores, MIDI files.",
     Msanii.transcribe,

@@ -17,7 +17,7 @@ import pytest
 import soundfile as sf
 
 from msanii.app import NEEDS, command_parser, commands, examples, main
-from msanii.tasks import sha256
+from msanii.tasks import TASKS, sha256
 from msanii.pipeline import Msanii
 from msanii.score import song_by_rules
 
@@ -525,6 +525,15 @@ def test_help(name, capsys):
         assert line in text
         typed = shlex.split(line)[shlex.split(line).index(name) + 1:]
         command_parser(name).parse_intermixed_args(typed)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_setting_has_one_default(name):
+    "What a command takes if nobody says is what its row in the table says, also where it is written by hand."
+    parser = command_parser(name)
+    for p in TASKS[name].parameters:
+        typed = [action.default for action in parser._actions if action.dest == p.name]
+        assert all(default in (None, p.default) for default in typed), p.name
 
 
 def test_options_of_several_words():

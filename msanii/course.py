@@ -144,7 +144,8 @@ def _(f):
         ("found = true", true, 1.0), ("found 50 ms late", true + 0.05, 1.0),
         ("found 200 ms late", true + 0.2, 0.0), ("every other beat found", true[::2], 2 / 3),
         ("a beat found twice as often", np.sort(np.r_[true, true + 0.25]), 2 / 3),
-        ("each beat found twice", np.sort(np.r_[true, true + 0.01]), 2 / 3), ("nothing found", true[:0], 0.0)):
+        ("each beat found twice", np.sort(np.r_[true, true + 0.01]), 2 / 3),
+        ("nothing found", true[:0], 0.0)):
         equal(f(found, true), wanted, f"agreement(found, true), {words},")
 
 # %% ../nbs/75_course.ipynb #d671135e
@@ -160,7 +161,8 @@ def _(f):
 @exercise("10", 2)
 def _(f):
     from msanii.diffusion import Schedule
-    for name, kept in (("cosine", [0, 250, 500, 999]), ("linear", list(range(9, 1000, 10))), ("cosine", [700])):
+    for name, kept in (("cosine", [0, 250, 500, 999]), ("linear", list(range(9, 1000, 10))),
+                       ("cosine", [700])):
         schedule = Schedule.named(name)
         call = f"respaced(betas of the {name} schedule, {kept[:3]} ...)"
         found = f(schedule.betas, kept)

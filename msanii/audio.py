@@ -107,18 +107,14 @@ def check_waveform(waveform, name="waveform", min_samples=1):
         raise InputError(f"{name} has shape {shape}: give (channels, samples), for mono `waveform[None]`, "
                          "or (batch, channels, samples).")
     if 0 in shape or shape[-1] < min_samples:
-        raise InputError(
-            f"{name} has shape {shape}: give {max(min_samples, 1)} or more samples, in 1 or more channels."
-        )
+        raise InputError(f"{name} has shape {shape}: give {max(min_samples, 1)} or more samples, "
+                         "in 1 or more channels.")
     if shape[-2] > 64:
-        raise InputError(
-            f"{name} has shape {shape}, which is {shape[-2]} channels: give (channels, samples), "
-            "perhaps by a transpose."
-        )
+        raise InputError(f"{name} has shape {shape}, which is {shape[-2]} channels: give "
+                         "(channels, samples), perhaps by a transpose.")
     if not x.isfinite().all():
-        raise InputError(
-            f"{name} holds NaN or infinite samples: replace them, for instance by `torch.nan_to_num`."
-        )
+        raise InputError(f"{name} holds NaN or infinite samples: replace them, for instance by "
+                         "`torch.nan_to_num`.")
     return x
 
 # %% ../nbs/00_audio.ipynb #e7392a82
@@ -149,15 +145,8 @@ def _encode(file, blocks, channels, sample_rate, suffix, compression=None):
     """Write waveforms (c, n) in [-1, 1], one after another, to a path or a binary file, in the format of
     `suffix`; compression from 0 to 1 is for mp3."""
     f = _FORMATS[suffix]
-    with sf.SoundFile(
-        _name(file),
-        "w",
-        int(sample_rate),
-        channels,
-        f.subtype,
-        format=f.name,
-        compression_level=compression,
-    ) as out:
+    with sf.SoundFile(_name(file), "w", int(sample_rate), channels, f.subtype, format=f.name,
+                      compression_level=compression) as out:
         for block in blocks:
             samples = block.detach().cpu().clamp(-1, 1).T
             if f.subtype == "PCM_16":
@@ -219,16 +208,8 @@ def plot_spectrogram(spec, title=None, ax=None, hop=1024, sample_rate=SAMPLE_RAT
     f, t = s.shape
     left, right = -0.5 * hop / sample_rate, (t - 0.5) * hop / sample_rate
     bottom, top = (0, sample_rate / 2000) if hertz else (-0.5, f - 0.5)
-    image = ax.imshow(
-        s,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        cmap=cmap,
-        vmin=vmin,
-        vmax=vmax,
-        extent=(left, right, bottom, top),
-    )
+    image = ax.imshow(s, origin="lower", aspect="auto", interpolation="nearest", cmap=cmap, vmin=vmin,
+                      vmax=vmax, extent=(left, right, bottom, top))
     ax.set(ylabel="frequency (kHz)" if hertz else "bin")
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label="dB" if db else None, pad=0.01)
@@ -289,6 +270,7 @@ def _frame(data, at):
     size = (144 if version == 3 else 72) * 1000 * _KILOBITS[version][bits] // _RATES[version][rate]
     return size + (head >> 9 & 1), (version, rate, head >> 6 & 3 == 3)
 
+# %% ../nbs/00_audio.ipynb #a0b1ea35
 def _table(data, at, kind):
     "Where in the frame at a place its table of contents is; None if it is a frame of sound."
     version, _, mono = kind
@@ -296,6 +278,7 @@ def _table(data, at, kind):
     if data[place : place + 4] in (b"Xing", b"Info"): return place
     return at if data[at + 36 : at + 40] == b"VBRI" else None
 
+# %% ../nbs/00_audio.ipynb #ad7bd603
 def _after_tag(data, at):
     "Where a tag ends that may be at a place, and hold a picture."
     if data[at : at + 3] != b"ID3" or at + 10 > len(data): return at
@@ -322,6 +305,7 @@ def _mp3_parts(data):
         parts[-1][3] += table is None
     return [part for part in parts if part[3]]
 
+# %% ../nbs/00_audio.ipynb #d8ca1458
 def _with_table(data, runs, kind, table, frames):
     "The frames of such a part, with a table of contents that names all of them."
     start, sound = runs[0][0], b"".join(data[a:b] for a, b in runs)
@@ -356,12 +340,14 @@ def _starts(data):
         at += 27 + data[at + 26] + sum(data[at + 27 : at + 27 + data[at + 26]])
     return starts or [0]
 
+# %% ../nbs/00_audio.ipynb #e425df84
 def _ends(data, starts):
     "Where the files end that begin there: at the next one, or at the tag in front of it."
     ends = [*starts[1:], len(data)]
     tags = [data.rfind(b"ID3", start, end) for start, end in zip(starts, ends)]
     return [tag if tag > 0 and _after_tag(data, tag) == end else end for tag, end in zip(tags, ends)]
 
+# %% ../nbs/00_audio.ipynb #0cfa7710
 def _endless(data):
     "Wav data whose recorder died before it could name a length: as long as they last. None for others."
     at, long = 12, None
@@ -373,6 +359,7 @@ def _endless(data):
             return b"RIFF" + data[4 : at + 4] + b"\xff" * 4 + data[at + 8 :]
         at += 8 + size + size % 2
 
+# %% ../nbs/00_audio.ipynb #bca2070b
 def _parts(path):
     "The sound files that a file is made of, nearly always one: paths or binary files, for soundfile."
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -398,6 +385,7 @@ class AudioInfo(NamedTuple):
     samples: int  # in each channel
     seconds: float
 
+# %% ../nbs/00_audio.ipynb #bbb43d9b
 _BLOCK = 2**12  # samples that are read at once, and lost at most where a file is damaged
 
 class _Stream(sf.SoundFile):
@@ -423,6 +411,7 @@ class _Stream(sf.SoundFile):
             for block in self.blocks_of(): samples += len(block)
         return samples
 
+# %% ../nbs/00_audio.ipynb #13d403a6
 def audio_info(path):
     """The `AudioInfo` of a sound file. Only what has no length of its own, such as a FLAC that was streamed,
     is decoded for it. Raises `InputError` if the file is missing or is no sound."""
@@ -462,6 +451,7 @@ def _read_part(part, path, start=0.0, seconds=None):
         raise InputError(f"{path} is {length / rate:.2f} s long: start={start} lies beyond its end.")
     return np.concatenate(blocks)[before:], rate, whole
 
+# %% ../nbs/00_audio.ipynb #b0d4f32b
 def _read_parts(parts, path):
     "The samples (n, c) of files that were joined, their sample rate, and whether all is there."
     found, whole = [], True
@@ -475,6 +465,7 @@ def _read_parts(parts, path):
     joined = np.concatenate([like(x, r) for x, r, _ in found])
     return joined, rate, whole and all(part[2] for part in found)
 
+# %% ../nbs/00_audio.ipynb #00d6af2c
 def _read(path, start, seconds):
     "The samples (n, c) of a sound file from `start` on, and its sample rate: of all files that were joined."
     with _reading(path) as path:
@@ -520,6 +511,7 @@ def stream_audio(path, seconds, sample_rate=SAMPLE_RATE, channels=2):
             yield from load_audio(path, sample_rate, channels).split(seconds * sample_rate, dim=1)
         else: yield from _pieces(parts[0], path, seconds, sample_rate, channels)
 
+# %% ../nbs/00_audio.ipynb #be4c62b6
 def _pieces(part, path, seconds, sample_rate, channels):
     "The pieces of one sound file."
     with _Stream(_name(part)) as file:
@@ -628,6 +620,7 @@ def save_parts(path, parts, channels=2, sample_rate=SAMPLE_RATE):
             ) from error
     return count
 
+# %% ../nbs/00_audio.ipynb #26b14853
 def _until(read, peak):
     "Blocks (c, n), divided by the peak, for as long as something is read (n, c)."
     while len(block := read()): yield torch.tensor(block).T / peak

@@ -49,28 +49,176 @@ def equal(found, wanted, call, eps=1e-5):
     assert gap <= eps, f"{call} gives {short(a)}; it should be {short(b)}."
 
 # %% ../nbs/75_course.ipynb #af013770
-#| export
+@exercise("00", 1)
+def _(f):
+    for hz, rate in ((30_000, 44_100), (9_000, 11_025), (440, 8_000), (100_000, 44_100), (7_000, 8_000)):
+        i = np.arange(rate)  # a second, so that bins of the transform are 1 Hz apart
+        heard = np.abs(np.fft.rfft(np.cos(2 * np.pi * (hz * i % rate) / rate))).argmax()
+        equal(f(hz, rate), float(heard), f"alias({hz}, {rate})")
+
+@exercise("00", 2)
+def _(f):
+    g = torch.Generator().manual_seed(0)
+    for db, loud in ((20, 1), (0, 0.01), (-6, 3)):
+        signal, noise = torch.randn(2, 1000, generator=g), loud * torch.randn(2, 1000, generator=g)
+        call, mixed = f"mix(signal, noise, {db})", f(signal, noise, db)
+        assert mixed is not None, f"{call} gives None: is a return missing?"
+        added = mixed - signal
+        equal(added / added.norm(), noise / noise.norm(), f"{call} less the signal, over its norm", 1e-3)
+        equal(20 * (signal.norm() / added.norm()).log10(), float(db), f"the ratio in {call}", 0.01)
 
 # %% ../nbs/75_course.ipynb #059db3b6
-#| export
+@exercise("01", 1)
+def _(f):
+    from msanii.mel import hz_to_mel, mel_to_hz
+    for n, top in ((128, 22_050), (10, 8_000), (1, 22_050)):
+        wanted = mel_to_hz(hz_to_mel(top) * np.arange(1, n + 1) / (n + 1))
+        equal(f(n, top), wanted, f"centres({n}, {top})", 0.1)
+
+@exercise("01", 2)
+def _(f):
+    S = torch.rand(1025, 7, generator=torch.Generator().manual_seed(0))
+    hz = torch.arange(1025) * 44_100 / 2048
+    wanted = torch.zeros(12, 7)
+    for k in range(1025):
+        if 55 <= hz[k] <= 5_000: wanted[round(12 * math.log2(hz[k] / 440)) % 12] += S[k] ** 2
+    equal(f(S), wanted, "chroma(S) of a random magnitude S (1025, 7)", 1e-2)
+    tone = torch.zeros(1025, 1)
+    tone[round(523.25 * 2048 / 44_100)] = 1
+    assert f(tone).argmax() == 3, "chroma of a C does not have its largest value at 3"
 
 # %% ../nbs/75_course.ipynb #9cce6d3c
-#| export
+@exercise("02", 1)
+def _(f):
+    from msanii.mel import magnitude
+    for hz in (443.0, 1_000.0, 2_345.6, 107.0):
+        x = torch.sin(2 * math.pi * (hz / 44_100 * torch.arange(8_192).double() % 1)).float()
+        call = f"peak_frequency of a frame of {hz:g} Hz"
+        equal(f(magnitude(x)[:, 4]), hz, call, 3.0 if hz < 200 else 0.7)
+
+@exercise("02", 2)
+def _(f):
+    tone = lambda hz: 0.5 * torch.sin(2 * math.pi * hz * torch.arange(22_050) / 44_100)
+    x = torch.cat([tone(440.0), tone(880.0)])[None]
+    for factor in (2, 1.5):
+        y = f(x, factor)
+        assert torch.is_tensor(y), f"slower(x, {factor}) gives {type(y).__name__}, no tensor"
+        assert y.shape[0] == 1 and abs(y.shape[-1] / (factor * x.shape[-1]) - 1) < 0.06, (
+            f"slower(x, {factor}) has the shape {tuple(y.shape)}; it should last {factor} times as long.")
+        for part, hz in ((0.2, 440), (0.35, 440), (0.75, 880)):
+            piece = y[0, round(part * y.shape[-1]):][:4_410] * torch.hann_window(4_410)
+            heard = 10 * torch.fft.rfft(piece).abs().argmax()
+            equal(heard, float(hz), f"the pitch of slower(x, {factor}) at {part:.0%} of its length", 15)
 
 # %% ../nbs/75_course.ipynb #58bc8c62
-#| export
+@exercise("03", 1)
+def _(f):
+    g = torch.Generator().manual_seed(0)
+    T = torch.rand(2, 50, 9, generator=g)
+    P = T + 0.3 * torch.rand(2, 50, 9, generator=g)
+    gains = torch.linspace(0.5, 1.2, 2_001)
+    least = min(((T - a * P).norm() / T.norm()).item() for a in gains)
+    for loud in (1, 100, 0.01): equal(f(loud * P, T), least, f"level_free({loud} * P, T)", 1e-3)
+    equal(f(7 * T, T), 0.0, "level_free(7 * T, T)", 1e-3)
+
+@exercise("03", 2)
+def _(f):
+    from msanii.losses import spectral_loss
+    from msanii.mel import magnitude
+    x, y = torch.randn(2, 1, 1, 9_000, generator=torch.Generator().manual_seed(0))
+    for sizes in ((2048,), (512, 1024, 2048), (256, 4096)):
+        each = [spectral_loss(magnitude(x, n, n // 2), magnitude(y, n, n // 2)) for n in sizes]
+        equal(f(x, y, sizes), sum(each) / len(each), f"many_sizes(x, y, {sizes})", 1e-4)
 
 # %% ../nbs/75_course.ipynb #29a94f90
-#| export
+@exercise("04", 1)
+def _(f):
+    for beats in ((0.0, 0.5, 1.0, 1.5), (0.0, 0.6, 1.0, 1.6, 2.0), (3.0, 4.0, 6.0)):
+        gaps = np.diff(beats)
+        equal(f(np.array(beats)), gaps.std() / gaps.mean(), f"swing({beats})")
+
+@exercise("04", 2)
+def _(f):
+    true = np.arange(0.0, 10.0, 0.5)
+    for words, found, wanted in (
+        ("found = true", true, 1.0), ("found 50 ms late", true + 0.05, 1.0),
+        ("found 200 ms late", true + 0.2, 0.0), ("every other beat found", true[::2], 2 / 3),
+        ("a beat found twice as often", np.sort(np.r_[true, true + 0.25]), 2 / 3),
+        ("each beat found twice", np.sort(np.r_[true, true + 0.01]), 2 / 3),
+        ("nothing found", true[:0], 0.0)):
+        equal(f(found, true), wanted, f"agreement(found, true), {words},")
 
 # %% ../nbs/75_course.ipynb #d671135e
-#| export
+@exercise("10", 1)
+def _(f):
+    from msanii.diffusion import Schedule
+    for name, T in (("cosine", 1000), ("linear", 1000), ("sigmoid", 50)):
+        schedule = Schedule.named(name, T)
+        for ratio in (1.0, 0.1):
+            wanted = next(t for t in range(T) if schedule.abar[t] / (1 - schedule.abar[t]) < ratio)
+            equal(f(schedule, ratio), wanted, f"drowned(the {name} schedule of {T} steps, {ratio})")
+
+@exercise("10", 2)
+def _(f):
+    from msanii.diffusion import Schedule
+    for name, kept in (("cosine", [0, 250, 500, 999]), ("linear", list(range(9, 1000, 10))),
+                       ("cosine", [700])):
+        schedule = Schedule.named(name)
+        call = f"respaced(betas of the {name} schedule, {kept[:3]} ...)"
+        found = f(schedule.betas, kept)
+        assert found is not None and len(found) == len(kept), f"{call} should give {len(kept)} betas."
+        equal((1 - torch.as_tensor(found)).cumprod(0), schedule.abar[kept], f"abar of {call}", 1e-9)
 
 # %% ../nbs/75_course.ipynb #13f92d5d
-#| export
+@exercise("11", 1)
+def _(f):
+    for steps, T in ((5, 1000), (20, 1000), (100, 50)):
+        u = [1 - i / (steps - 1) for i in range(steps)]
+        wanted = sorted({round((T - 1) * x * x) for x in u}, reverse=True)
+        equal(f(steps, T), wanted, f"dense_timesteps({steps}, {T})")
+
+@exercise("11", 2)
+def _(f):
+    from msanii.diffusion import Schedule
+    from msanii.samplers import Denoiser, lu_timesteps
+    schedule, r = Schedule.named("cosine"), 0.5  # the data are Gaussian, of width r: all is known
+    gain = lambda t: (schedule.abar_at(t) * r**2 + 1 - schedule.abar_at(t)).sqrt()
+    calls, best = [], lambda x, t: schedule.alpha(t, x) * r**2 / gain(t) ** 2 * x
+    network = lambda x, t: calls.append(t) or best(x, int(t[0]))
+    x = torch.tensor([[1.0], [-0.3]]).double()
+    error = {}
+    for steps in (20, 80):
+        calls.clear()
+        ts = lu_timesteps(steps, schedule, 0.9)
+        made = f(Denoiser(network, schedule, "x0"), x, ts)
+        exact = best(x * gain(0) / gain(ts[0]), 0)  # the equation's solution, and the last step
+        assert made is not None and made.shape == x.shape, "heun(denoiser, x, timesteps) has not x's shape."
+        error[steps] = (made - exact).abs().max().item()
+        equal(len(calls), 2 * len(ts) - 1, f"the number of questions to the denoiser in {len(ts)} steps")
+    assert error[80] < error[20] / 9, (
+        f"four times the steps bring the error from {error[20]:.2g} to {error[80]:.2g}: no second order.")
 
 # %% ../nbs/75_course.ipynb #059e9e6a
-#| export
+@exercise("12", 1)
+def _(f):
+    from msanii.unet import UNet
+    for frames, levels in ((8192, 7), (100, 7), (1, 7), (65, 4), (10, 1)):
+        with torch.device("meta"): net = UNet(width=8, levels=levels, blocks=1, heads=1)
+        padded = net.whole(frames, 2)
+        wanted = [padded // 2**level for level in range(levels)]
+        equal(f(frames, levels), wanted, f"level_frames({frames}, {levels})")
+
+@exercise("12", 2)
+def _(f):
+    for shape in ((4, 9), (2, 3, 8, 20), (16, 1)):
+        q, k, v = 2 * torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+        d, t = shape[-2:]
+        past = torch.ones(t, t).tril().bool()  # [i, j]: may frame i hear frame j?
+        keys = k[..., None, :].expand(*k.shape[:-1], t, t).masked_fill(~past, -math.inf).softmax(-1)
+        wanted = torch.einsum("...di,...dij,...ej->...ei", q.softmax(-2), keys, v)
+        equal(f(q, k, v), wanted, f"causal_attention of q, k, v of shape {shape}", 1e-4)
+    loud = f(q, k + 200, v)
+    assert torch.isfinite(loud).all(), "causal_attention overflows where keys are large."
 
 # %% ../nbs/75_course.ipynb #9c85aea1
 @exercise("13", 1)

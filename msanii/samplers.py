@@ -96,6 +96,7 @@ def noise(shape, generator=None, device=None, dtype=None):
     z = [torch.randn(tuple(shape[1:]), generator=g) for g in generators]
     return (torch.stack(z) if z else torch.zeros(tuple(shape))).to(device=device, dtype=dtype)
 
+# %% ../nbs/11_samplers.ipynb #288ec686
 def _check_generator(g):
     if g is None: return
     if not isinstance(g, torch.Generator):

@@ -310,6 +310,7 @@ def inverse(self: MelTransform, x):
     "Scaled (b, c, f, t) -> mel magnitude, linear, never negative."
     return (self.unscale(x).exp() - self.eps).clamp(min=0)
 
+# %% ../nbs/01_mel.ipynb #2ff87c0f
 @patch
 def to_magnitude(self: MelTransform, x):
     """Scaled (b, c, f, t) -> STFT magnitude (b, c, k, t): the least-energy magnitude with this mel, negative

@@ -197,8 +197,8 @@ def with_texture(self: Msanii, x, table, texture, generator, start=0, loop=False
     `band_notes`, drawn by the generator, and the floor of 16 bits where they leave nothing else."""
     if not self.plays_band: return x
     t = x.shape[-1]
-    causes = self.templates.causes(table, t, start, self.mel.hop)
-    calm = self.templates.on_floor(self.mel.inverse(x)[0], causes)[None]
+    causes, guess = (f(table, t, start, self.mel.hop) for f in (self.templates.causes, self.templates.guess))
+    calm = self.templates.on_floor(self.mel.inverse(x)[0], guess, causes)[None]
     if not texture: return self.mel.scale(calm).clamp(-1, 1)
     sigma = self.templates.flutter(table, t, start, self.mel.hop, causes)
     more = min(t, 32) * loop  # of a loop, its first frames grow out of those after its end

@@ -368,7 +368,7 @@ def wandering(shape, generator):
 
 # %% ../nbs/27_templates.ipynb #119fdf7d
 @patch
-def on_floor(self: Templates, mel, causes):
-    "Mel magnitudes (2, 128, t), in which what a score's `causes` call rounding is as loud as rounding is."
+def on_floor(self: Templates, mel, guess, causes):
+    "Mel magnitudes (2, 128, t), and in their place a score's guess as far as its `causes` are rounding."
     share = causes[2].to(mel)
-    return mel ** (1 - share) * self.floor[:, None].to(mel) ** share
+    return mel ** (1 - share) * guess.to(mel) ** share

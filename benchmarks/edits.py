@@ -307,7 +307,7 @@ def drifts(x, joint):
 
 def continuations(made, piece, new, s, stranger, right):
     """{method: a piece (2, n) and what follows it}, turned around in time for the left side: s is the song,
-    stranger another one, made the piece outpainted by `new` samples."""
+    stranger another one, made {method: the piece outpainted by `new` samples}."""
     rate, turn = SAMPLE_RATE, turned(right)
     times, at = (s, PIECE[1]) if right else (backwards(s), -PIECE[0])
     beat = beat_at(times, at)
@@ -316,7 +316,7 @@ def continuations(made, piece, new, s, stranger, right):
     truth = s.sound[:, round(PIECE[0] * rate):] if right else s.sound[:, :round(PIECE[1] * rate)]
     return {"the song itself": turn(truth),
             "another song (floor)": torch.cat([piece, turn(stranger.sound)[:, 10 * rate:]], -1),
-            "the last bars, repeated": looped(piece, bars, new), "outpaint": made}
+            "the last bars, repeated": looped(piece, bars, new), **made}
 
 
 def turned(right): return lambda x: x if right else x.flip(-1)
@@ -328,10 +328,13 @@ def outpaint(number, side, other, args):
     m, s, rate, right = model(args.model), song(number), SAMPLE_RATE, side == "right"
     piece, seconds, turn = cut(s, *PIECE), args.seconds if right else min(args.seconds, 68.0), turned(right)
     how = dict(steps=args.steps, seed=number, fade=FADE, progress=False)
-    made, cost = timed(lambda: m.outpaint(piece, seconds, side, **how))
-    made, piece, joint, new = turn(made), turn(piece), piece.shape[-1], round(seconds * rate)
-    off = (made - F.pad(piece, (0, new)))[:, :joint - round(FADE * rate)].abs().max().item()
-    if off != 0: raise AssertionError(f"song {number}, {side}: the song's own samples differ by {off:g}")
+    made, costs, joint, new = {}, {}, piece.shape[-1], round(seconds * rate)
+    for through in ("sound", "score"):
+        x, costs[through] = timed(lambda: m.outpaint(piece, seconds, side, through=through, **how))
+        made[f"outpaint, through the {through}"] = x = turn(x)
+        off = (x - F.pad(turn(piece), (0, new)))[:, :joint - round(FADE * rate)].abs().max().item()
+        if off != 0: raise AssertionError(f"song {number}, {side}: the song's own samples differ by {off:g}")
+    piece, cost = turn(piece), costs["score"]
     times, at = (s, PIECE[1]) if right else (backwards(s), -PIECE[0])
     def at_places(x):
         there = lambda p: joint + (p + 7) * rate <= x.shape[-1]
@@ -339,7 +342,7 @@ def outpaint(number, side, other, args):
         return {f"{p:g}": judge(p) for p in PLACES if p + 7 < seconds}
     sounds = continuations(made, piece, new, s, song(other), right)
     return dict(rows={name: at_places(x) for name, x in sounds.items()},
-                drift=drifts(made, joint) if right else [], passes=cost["passes"],
+                drift=drifts(made["outpaint, through the score"], joint) if right else [], passes=cost["passes"],
                 seconds=cost["seconds"] / seconds)
 
 
@@ -364,6 +367,11 @@ def style(number, other, args):
         made, cost = timed(lambda: m.style_transfer(true, strength, **how))
         cost["seconds"] /= CLIP[1] - CLIP[0]
         rows[f"strength {strength:g}"] = {**alike(m, made, true), **cost}
+    how = dict(through="score", seed=number, progress=False)
+    for strength in (0, 0.5):
+        made, cost = timed(lambda: m.style_transfer(true, strength, **how))
+        cost["seconds"] /= CLIP[1] - CLIP[0]
+        rows[f"through the score, strength {strength:g}"] = {**alike(m, made, true), **cost}
     return rows
 
 
@@ -379,6 +387,9 @@ def interpolate(number, other, args):
         for ratio in RATIOS:
             made, cost = timed(lambda: m.interpolate(a, b, ratio, 0.5, mix, **how))
             rows[f"{mix}, ratio {ratio:g}"] = {**judge(made), "passes": cost["passes"]}
+    for ratio in (0, 0.5, 1):
+        made, cost = timed(lambda: m.interpolate(a, b, ratio, through="score", seed=number, progress=False))
+        rows[f"through the score, ratio {ratio:g}"] = {**judge(made), "passes": cost["passes"]}
     return rows
 
 
@@ -467,7 +478,7 @@ def print_outpaint(found, args):
     columns = ("level", "spectrum", "harmony", "tempo", "shift", "step", "click")
     for side in ("right", "left"):
         group = [f for (where, _), f in found.items() if where == side]
-        names, places = list(group[0]["rows"]), list(group[0]["rows"]["outpaint"])
+        names, places = list(group[0]["rows"]), list(group[0]["rows"]["outpaint, through the score"])
         table(["side", "from the joint", "continued by", "level", "spectrum", "harmony", "tempo", "pulse",
                "level step (dB)", "difference"],
               [[side, f"{place} s", name, *cells([f["rows"][name][place] for f in group], *columns)]

@@ -342,7 +342,8 @@ def outpaint(number, side, other, args):
         return {f"{p:g}": judge(p) for p in PLACES if p + 7 < seconds}
     sounds = continuations(made, piece, new, s, song(other), right)
     return dict(rows={name: at_places(x) for name, x in sounds.items()},
-                drift=drifts(made["outpaint, through the score"], joint) if right else [], passes=cost["passes"],
+                drift=drifts(made["outpaint, through the score"], joint) if right else [],
+                passes=cost["passes"],
                 seconds=cost["seconds"] / seconds)
 
 

@@ -1,8 +1,8 @@
 """Makes the three clips of the README: python scripts/clips.py [--out nbs/clips]
 
 A piece composed from nothing for a band, seed 0; a song that was never trained on, arranged for a band and
-played by the network; and a song with six seconds cut out and filled through its score. Nothing is chosen: the
-seeds are 0, the song the first of those held out (POP909, or composed songs without it)."""
+played by the network; and a song with six seconds cut out and filled through its score. Nothing is chosen:
+the seeds are 0, the song the first of those held out (POP909, or composed songs without it)."""
 import argparse
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def clips(m, songs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "clips")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)

@@ -578,7 +578,8 @@ def _(f):
     for name, part in (("vocoder", Vocoder(width=8)), ("unet", UNet(width=8, levels=1, blocks=1, heads=4))):
         old = dict(m.parts)
         new = f(m, name, part)
-        assert isinstance(new, Msanii) and new is not m, f"swap(m, {name!r}, part) should give another Msanii."
+        assert isinstance(new, Msanii), f"swap(m, {name!r}, part) should give a Msanii."
+        assert new is not m, f"swap(m, {name!r}, part) should give another model."
         assert new.parts[name] is part, f"swap(m, {name!r}, part) does not hold the new part."
         assert m.parts[name] is old[name], f"swap(m, {name!r}, part) has changed the old model."
         for other in set(old) - {name}:
@@ -622,15 +623,17 @@ def _(f):
               "b.c.lora_B.weight": (4, 2, 1, 1)}
     weights = {name: torch.randn(shape, generator=gen) for name, shape in shapes.items()}
     before = {name: x.clone() for name, x in weights.items()}
-    change = lambda w, layer: (w[f"{layer}.lora_B.weight"].flatten(1) @ w[f"{layer}.lora_A.weight"].flatten(1))
+    thin = lambda w, layer, name: w[f"{layer}.lora_{name}.weight"].flatten(1)
+    change = lambda w, layer: thin(w, layer, "B") @ thin(w, layer, "A")
     for share in (1.0, 0.5, -1.0, 0.0):
         found = f(weights, share)
         assert isinstance(found, dict) and set(found) == set(weights), "partly should give the same names."
         for name, x in weights.items():
             assert found[name].shape == x.shape, f"partly changes the shape of {name}."
-            assert torch.equal(x, before[name]), f"partly(weights, {share:g}) has changed {name} of the old one."
+            assert torch.equal(x, before[name]), f"partly(weights, {share:g}) has changed the old {name}."
         for layer in ("a", "b.c"):
-            equal(change(found, layer), share * change(weights, layer), f"the change of partly(..., {share:g})")
+            wanted = share * change(weights, layer)
+            equal(change(found, layer), wanted, f"the change of partly(..., {share:g})")
 
 @exercise("33", 2)
 def _(f):

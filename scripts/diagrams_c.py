@@ -13,7 +13,8 @@ def floors(d):
     rows = (("plan", "a token a bar", "planner"), ("sheet", "a token a sixteenth", "composer"),
             ("score", "notes in seconds", "performance"))
     for i, (name, token, _) in enumerate(rows):
-        d.text(20, 62 + 95 * i, name, 15, "start", weight="bold").text(20, 82 + 95 * i, token, 11, "start", SOFT)
+        d.text(20, 62 + 95 * i, name, 15, "start", weight="bold")
+        d.text(20, 82 + 95 * i, token, 11, "start", SOFT)
     for bar in range(4):
         x = 160 + 145 * bar
         d.box(x, 40, 139, 46, ("C    G\ngroove, density", "Am    F\ngroove, density")[bar % 2], "rule", 12)
@@ -39,8 +40,10 @@ def template_sum(d):
     loud2 = d.box(405, 180, 130, 56, "its loudness", "rule", 12)
     total = d.box(585, 112, 150, 76, "m = (Σ mᵢᵖ)^(1/p)\np = 1.4", "rule", 14)
     d.join(note, book).join(book, loud).join(other, book2).join(book2, loud2)
-    d.line((535, 100), (560, 100), (560, 140), (583, 140)).line((535, 208), (560, 208), (560, 160), (583, 160))
-    d.text(290, 34, "which: from the score", 11, fill=SOFT).text(470, 34, "how loud: from the score", 11, fill=SOFT)
+    d.line((535, 100), (560, 100), (560, 140), (583, 140))
+    d.line((535, 208), (560, 208), (560, 160), (583, 160))
+    d.text(290, 34, "which: from the score", 11, fill=SOFT)
+    d.text(470, 34, "how loud: from the score", 11, fill=SOFT)
     guess = d.box(585, 228, 150, 44, "mel magnitude:\nthe first guess", "data", 12)
     d.join(total, guess)
     d.text(20, 268, "measured once: every key of every player, alone", 11, "start", SOFT)
@@ -65,8 +68,8 @@ def band_roles(d):
     d.line((700, 52), (700, 268), arrow=False).line((700, 160), (724, 160))
     d.text(738, 160, "score", 13, turn=90)
     d.text(20, 16, "a song of POP909", 11, "start", SOFT).text(260, 16, "a band", 11, "start", SOFT)
-    d.text(20, 306, "drawn from a seed: programs, levels, places between left and right, which tracks are missing",
-           11, "start", SOFT)
+    d.text(20, 306, "drawn from a seed: programs, levels, places between left and right, "
+           "which tracks are missing", 11, "start", SOFT)
 
 
 @diagram(760, 250)
@@ -135,7 +138,8 @@ def model_folder(d):
              ("unet.safetensors", "network", "sample, render and every edit"),
              ("vocoder.safetensors", "network", "all that becomes sound"),
              ("mel.safetensors", "rule", "all that comes from sound or becomes it"),
-             ("planner, composer,\ntranscriber .safetensors", "network", "compose, transcribe: if they are there"))
+             ("planner, composer,\ntranscriber .safetensors", "network",
+              "compose, transcribe: if they are there"))
     for i, (name, kind, use) in enumerate(files):
         y = 40 + 48 * i
         d.box(34, y, 222, 38, name, kind, 12)
@@ -162,7 +166,7 @@ def shown_fields(d):
             count = ["network" if loss == "all" or 5 <= j < 11 else OFF for j in range(16)]
             d.grid(430, y, 256, 22, [count])
         else: d.text(558, y + 11, "given, never asked for", 11, fill=SOFT)
-    d.text(100, 266, "blue: shown to the network      orange: it has to say these      white: hidden, or not counted",
+    d.text(100, 266, "blue: shown to the network; orange: it has to say these; white: hidden, or not counted",
            11, "start", SOFT)
 
 
@@ -180,7 +184,8 @@ def lora(d):
     d.line((90, 125), (130, 125), (130, 80), (178, 80)).line((90, 141), (130, 141), (130, 195), (178, 195))
     d.join(A, B)
     d.line((330, 80), (578, 80), (578, 113)).line((434, 175), (578, 175), (578, 153)).join(plus, out)
-    d.text(255, 16, "123,904 numbers", 11, fill=SOFT).text(660, 230, "A and B together:\n11,264 numbers", 11, fill=SOFT)
+    d.text(255, 16, "123,904 numbers", 11, fill=SOFT)
+    d.text(660, 230, "A and B together:\n11,264 numbers", 11, fill=SOFT)
 
 
 @diagram(760, 200)

@@ -304,7 +304,7 @@ def test_commands(model, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert "bad.mid" in err and "x-a/mix.flac" in out and json.loads(out)["steps"] == 0
     assert main(["render", "a.mid", "--json", "--out", "x.wav", "--weights", "model"]) == 0
-    assert json.loads(capsys.readouterr().out)["steps"] == 5  # what it really took
+    assert json.loads(capsys.readouterr().out)["steps"] == 2  # what it really took
     how = ["corpus", "--data", "composed", "--seconds", "3"]
     assert main([*how, "--songs", "1-2", "--arrange", "study"]) == 0
     assert main(["corpus", "--data", "composed", "--songs", "1", "--arrange", "choir", "--out", "d"]) != 0

@@ -1,8 +1,9 @@
 """Makes the three clips of the README: python scripts/clips.py [--out nbs/clips]
 
 A piece composed from nothing for a band, seed 0; a song that was never trained on, arranged for a band and
-played by the network; and a song with six seconds cut out and filled through its score. Nothing is chosen:
-the seeds are 0, the song the first of those held out (POP909, or composed songs without it)."""
+played by the network; and a minute of a song with six seconds cut out and filled through its score, of which
+16 s are kept. Nothing is chosen: the seeds are 0, the song the first of those held out (POP909, or composed
+songs without it)."""
 import argparse
 from pathlib import Path
 
@@ -20,13 +21,14 @@ SECONDS, RATE = 16, 44_100
 def clips(m, songs):
     "{name: waveform}."
     number = songs.split("heldout")[0] if songs.split("heldout") else songs.numbers[0]
-    part = lambda score: excerpt(score, 30, SECONDS)
+    part = lambda score, seconds=SECONDS: excerpt(score, 30, seconds)
     cut = lambda x: x[:, : SECONDS * RATE]
     piece = m.compose(seconds=SECONDS, seed=0, band=True, progress=False)
     yield "composed", cut(m.render(piece, seed=0, progress=False))
     yield "band", cut(m.render(part(arrange(songs[number], number)), seed=0, progress=False))
-    played = cut(render_score(part(songs[number].score)))
-    yield "mended", m.inpaint(played / played.abs().max().clamp(min=1), [(5, 11)], seed=0, progress=False)
+    played = render_score(part(songs[number].score, 60))
+    mended = m.inpaint(played / played.abs().max().clamp(min=1), [(30, 36)], seed=0, progress=False)
+    yield "mended", cut(mended[:, 25 * RATE :])
 
 
 def main():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msanii.audio import InputError
-from msanii.hearing import WEAR, HearingRecipe, train_transcriber, worn
+from msanii.hearing import WEAR, HearingRecipe, in_other_keys, train_transcriber, transposed, worn
 from msanii.pipeline import pretrained_vocoder
 from msanii.score import band_roll
 from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, find_notes, targets
@@ -79,3 +79,25 @@ def test_training_goes_on(tmp_path):
     again = train_transcriber(tmp_path / "c", HearingRecipe(steps=4, **how), mel, folder=tmp_path / "r",
                               progress=False)[0]
     for a, b in zip(whole.state_dict().values(), again.state_dict().values()): assert torch.equal(a, b)
+
+
+def test_a_song_in_another_key():
+    "Keys move by as many rows and are lost beyond the piano, drums stay; the window's number draws how far."
+    mel, wanted = torch.rand(128, 30) + 0.1, torch.zeros(ROWS, 30)
+    for name in ("struck", "sounding", "loudness"): wanted[PLACES[name].start + 40, 5] = 0.7
+    wanted[PLACES["struck"].start + 86, 9] = wanted[PLACES["drums"].start, 3] = 1
+    up, keys = transposed(mel, wanted, 3)
+    for name in ("struck", "sounding", "loudness"):
+        assert keys[PLACES[name]].nonzero().tolist() == [[43, 5]]
+    assert keys[PLACES["drums"]].nonzero().tolist() == [[0, 3]] and not torch.allclose(up, mel, atol=1e-3)
+    same, still = transposed(mel, wanted, 0)
+    assert torch.allclose(same, mel, atol=1e-5) and torch.equal(still, wanted)
+    tone = torch.zeros(128, 4)
+    tone[40] = 1
+    peak = lambda k: transposed(tone, wanted[:, :4], k)[0][:, 0].argmax()
+    assert peak(4) > 40 > peak(-4)
+    batch, index = (torch.stack([x] * 8) for x in (mel, wanted)), torch.arange(8)
+    mels, many = in_other_keys(*batch, index)
+    assert len({int(y[PLACES["struck"]][:, 5].argmax()) for y in many}) > 2
+    again = in_other_keys(mel[None], wanted[None], torch.tensor([5]))
+    assert torch.equal(again[0][0], mels[5]) and torch.equal(again[1][0], many[5])

@@ -961,7 +961,18 @@ def _(f):
     equal(f(true, np.zeros((0, 3))), 0, "octave_errors of no notes")
 
 # %% ../nbs/75_course.ipynb #6b2e074e
-#| export
+@exercise("52", 1)
+def _(f):
+    for seed, lag in ((0, 3), (1, 20), (2, 1)):
+        s = np.random.default_rng(seed).random((88, 60)) ** 8
+        x, y = s[:, lag:].ravel(), s[:, :-lag].ravel()
+        equal(f(s, lag), x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), f"like(s, {lag})")
+
+@exercise("52", 2)
+def _(f):
+    for a, b, ratio in ((60, 120, 0.5), (100, 100, 0.3), (90, 140, 0), (90, 140, 1), (64, 128, 0.25)):
+        wanted = math.exp((1 - ratio) * math.log(a) + ratio * math.log(b))
+        equal(f(a, b, ratio), wanted, f"between({a}, {b}, {ratio})")
 
 # %% ../nbs/75_course.ipynb #9e80a5e6
 @exercise("53", 1)
@@ -981,7 +992,15 @@ def _(f):
         assert torch.equal(x, kept), "wrapped has changed the waveform itself."
 
 # %% ../nbs/75_course.ipynb #1194bcdc
-#| export
+@exercise("54", 1)
+def _(f):
+    for frames, most in ((512, 2048), (500, 2048), (4096, 2048), (2048, 2048), (1, 7)):
+        equal(f(frames, most), max(1, most // frames), f"together({frames}, {most})")
+
+@exercise("54", 2)
+def _(f):
+    for share, factor, wanted in ((0.5, 2, 4 / 3), (1, 3, 3), (0, 10, 1), (0.8, 4, 2.5)):
+        equal(f(share, factor), wanted, f"faster({share}, {factor})")
 
 # %% ../nbs/75_course.ipynb #89787033
 @exercise("70", 1)

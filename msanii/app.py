@@ -111,7 +111,7 @@ def _each(inputs, make, say, out, weights, seeds, steps):
             with _about(files): seconds = make(m, i, names[i], alone)
         except Exception as error:
             if (fault := _named(error, files)) is None: raise
-            if fault not in faults: faults.append(fault)  # several pieces from noise may share one
+            if fault not in faults: faults.append(fault)  # several pieces from nothing may share one
             continue
         tqdm.write(f"{names[i]}: {seconds:.1f} s, {say(files)}, seed {seeds[i]}")
         about = dict(file=names[i], inputs=[str(f) for f in files], seconds=round(seconds, 3), seed=seeds[i])
@@ -258,14 +258,14 @@ def _list(files):
     return [files] if isinstance(files, (str, Path)) else list(files)
 
 def _do(name, out, weights, batch=1, stems=False, **args):
-    "Do a task as its command does: with several files, or several pieces from noise."
+    "Do a task as its command does: with several files, or several pieces from nothing."
     task = TASKS[name]
     settings = task.check({p.name: args[p.name] for p in task.parameters}, mark="--")
     if not task.inputs: inputs = [()] * BATCH.check(batch, "--batch")
     elif task.inputs[0].many: inputs = [(file,) for file in _list(args[task.inputs[0].name])]
     else: inputs = [tuple(args[i.name] for i in task.inputs)]
     seed = settings.get("seed") or 0
-    # files share a seed, pieces from noise do not
+    # files share a seed, pieces from nothing do not
     seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
     def steps(m):
         if (given := settings.get("steps")) is not None: return given

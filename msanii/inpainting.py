@@ -180,7 +180,8 @@ class Filling:
         t, more, method = x0.shape[-1], -x0.shape[-1] % self.walk.m.unet.multiple, method or self.method
         x0, keep = F.pad(torch.where(keep, x0, 0), (0, more)), F.pad(keep, (0, more))
         fill = self._by_context if method == "context" else self._by_repaint
-        return fill(self._denoiser(x0, keep, start, method), x0, keep, generator)[..., :t]
+        x = fill(self._denoiser(x0, keep, start, method), x0, keep, generator)
+        return self._as_played(x, keep, generator, start)[..., :t]
 
     def _denoiser(self, x0, keep, start, method):
         "The model's denoiser, shown what is known."
@@ -191,10 +192,16 @@ class Filling:
 
     def _at_level(self):
         "The score, as much louder as the sound was made: an amplitude is the square of a velocity."
-        if not self.walk.m.plays_band or self.gain == 1: return self.score
+        if not self.walk.m.plays_band: return self.score
         table = band_notes(self.score)
         table[:, 3] *= self.gain**0.5
         return table
+
+    def _as_played(self, x, keep, generator, start):
+        "With the beating and the floor that `render` gives a score; what is known stays."
+        if self.score is None or not self.walk.m.plays_band: return x
+        played = self.walk.m.with_texture(x, self._at_level(), generator=generator, start=start)
+        return torch.where(keep, x, played)
 
     def _by_context(self, denoiser, x0, keep, generator):
         "One run of the sampler, in which what is known is known."

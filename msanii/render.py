@@ -192,7 +192,7 @@ def first_guess(self: Msanii, told):
 
 # %% ../nbs/48_render.ipynb #c3793600
 @patch
-def with_texture(self: Msanii, x, table, texture, generator, start=0, loop=False):
+def with_texture(self: Msanii, x, table, texture=1.25, generator=None, start=0, loop=False):
     """A scaled mel (1, c, f, t), from frame `start` on, with `texture` times the beating of some
     `band_notes`, drawn by the generator, and the floor of 16 bits where they leave nothing else."""
     if not self.plays_band: return x

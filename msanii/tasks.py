@@ -151,18 +151,18 @@ class Task:
 
 # %% ../nbs/49_tasks.ipynb #2d088b79
 def one_sample(m, **settings):
-    "One piece from noise (2, n)."
+    "One piece from nothing (2, n)."
     return m.sample(**settings)[0]
 
 WALK = (SEED, STEPS)
 
 TASKS = {
     "sample": Task(
-        "Synthesise music from noise.",
+        "Make music from nothing.",
         one_sample,
         (),
         (SECONDS, BARS, TEMPO, LOOP, *WALK),
-        "from noise",
+        "from nothing",
         examples=(
             "msanii sample --seconds 60 --seed 7 --out piece.flac",
             (

@@ -592,7 +592,7 @@ def console_and_network(page):
 def test_in_a_browser(page, model):
     """A person uploads a file, runs each task, listens, downloads, cancels and is told of a mistake; the page
     fits a desktop and a phone."""
-    page.shows("Synthesise music from noise")
+    page.shows("Make music from nothing")
     each_task(page, tasks(model))
     cancel(page)
     mistake(page)

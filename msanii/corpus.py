@@ -476,8 +476,8 @@ def _of_roles(table):
 class Windows(_Corpus):
     """Random windows of a rendered corpus. Item i is a dict: waveform (2, (frames - 1) * hop), float32 at
     44.1 kHz; roll (1, 528, frames) and band (1, 352, frames) on the same frames (see `role_roll` and
-    `band_roll`); scored: is the score known, or are they
-    empty? guess, if asked for; song, its number; start_frame, on the hop grid of the song.
+    `band_roll`); scored: is the score known (if not, the rolls
+    are empty)? guess, if asked for; song, its number; start_frame, on the hop grid of the song.
 
     Item i depends on the songs, `seed` and i alone, in whatever process and order it is read, so that
     training resumes by its index."""

@@ -197,6 +197,11 @@ class Filling:
         table[:, 3] *= self.gain**0.5
         return table
 
+    @property
+    def most(self):
+        "The decibels by which a seam is levelled: none where a score says how loud it is, as a rest is soft."
+        return 20.0 if self.score is None else 0.0
+
     def _as_played(self, x, keep, generator, start):
         "With the beating and the floor that `render` gives a score; what is known stays."
         if self.score is None or not self.walk.m.plays_band: return x
@@ -290,7 +295,7 @@ def inpaint(
             x = encode_long(self, gain * item[:, lo:hi] * here, walk.frames).clamp(-1, 1)
             x = filling(x, kept, generator, lo // hop)
             x = steady(self, x, ~kept, x[..., kept])
-            item[:, lo:hi] = join(self, x, item[:, lo:hi], here, seed + i, walk.frames, fade, gain)
+            item[:, lo:hi] = join(self, x, item[:, lo:hi], here, seed + i, walk.frames, fade, gain, filling.most)
         return item
 
     return each_item(waveform, seed, edit)

@@ -37,7 +37,7 @@ def advance(filling,      # a `Filling`
     two meet."""
     method = None if known.any() else "context"  # nothing to put back: a plain run, whatever the network
     m, filled = filling.walk.m, filling(x, known, generator, start, method)
-    return meet(m, steady(m, filled, ~known, original, level, band), known)
+    return meet(m, steady(m, filled, ~known, original, level, band), known, filling.most)
 
 # %% ../nbs/47_outpainting.ipynb #9c0a0d26
 def border(frames):
@@ -147,7 +147,7 @@ def outpaint(
                 encode_long(self, gain * w, walk.frames).clamp(-1, 1) for w in (out[:, lo:hi], beside)
             )
             x = extend(filling, x, kept_frames(keep, self.mel.n_fft, hop), original, generator, lo // hop)
-            out[:, lo:hi] = join(self, x, out[:, lo:hi], keep, seed, walk.frames, fade, gain)
+            out[:, lo:hi] = join(self, x, out[:, lo:hi], keep, seed, walk.frames, fade, gain, filling.most)
 
         if left:
             grow(0, left + min(n, reach), where[: left + min(n, reach)] >= left, item[:, :near])

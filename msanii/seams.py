@@ -44,8 +44,9 @@ def seam_gain(
     relax,  # positions over which the correction fades
     beyond,  # positions outside for which it lasts, where a crossfade needs it
     limited=None,  # an energy (t,): no higher at a seam than in the `relax` positions outside
+    most=20.0,  # decibels
 ):
-    """Decibels (t,) to add so that the gaps of `keep` meet what surrounds them at its level, by 20 dB at
+    """Decibels (t,) to add so that the gaps of `keep` meet what surrounds them at its level, by `most` at
     most.
 
     Where the outside is silent, nothing is matched. The limit rises by 20 dB over `relax` positions from a
@@ -72,7 +73,7 @@ def seam_gain(
             if not len(outside) or outside.mean() <= 1e-6 * loudest or here.mean() <= 0:
                 continue
             step = 10 * math.log10(outside.mean().item() / here.mean().item())
-            total[a:b] += max(-20.0, min(20.0, step)) * (1 - away / r).clamp(min=0)
+            total[a:b] += max(-most, min(most, step)) * (1 - away / r).clamp(min=0)
             if limited is not None:
                 room = torch.minimum(room, limited[around].max() + 20 * away / relax - limited[a:b])
         total[a:b] = torch.minimum(total[a:b], room)
@@ -83,28 +84,29 @@ def seam_gain(
 # seconds: compared at a seam; until the correction is gone; of surroundings for the vocoder
 MATCH, RELAX, MARGIN = 0.4, 4.0, 3.0
 
-def meet(m, x, known):
+def meet(m, x, known, most=20.0):
     """The mel x (1, c, f, t), its frames that are not `known` (t,) brought to the level of those that are
-    where the two meet.
+    where the two meet, by `most` dB at most.
 
     The correction fades within 4 s, and within half of the new."""
     frames = lambda seconds: round(seconds * m.mel.sample_rate / m.mel.hop)
     energy, relax = m.mel.inverse(x).square().sum((0, 1, 2)), min(
         frames(RELAX), max(1, (~known).sum().item() // 2)
     )
-    dB = seam_gain(energy, known, frames(MATCH), relax, 0, energy)
+    dB = seam_gain(energy, known, frames(MATCH), relax, 0, energy, most)
     louder = m.mel.minmax(m.mel.standard(m.mel.unscale(x) + dB * math.log(10) / 20)).clamp(-1, 1)
     return torch.where(known, x, louder)
 
 # %% ../nbs/45_seams.ipynb #981998bb
-def _matched(new, keep, fade, rate, peak=math.inf):
+def _matched(new, keep, fade, rate, peak=math.inf, most=20.0):
     "The samples new (c, n), their level led to that of the kept ones at each seam, and none beyond `peak`."
-    weight = edge_weight(keep, fade)
+    weight, total = edge_weight(keep, fade), 0
     for _ in range(8):  # two seams of a short hole pull at the same samples, and limits leave something to do
         energy = new.square().mean(0)
         level = seam_gain(
-            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883)
+            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883), most
         )
+        total, level = (total + level).clamp(-most, most), (total + level).clamp(-most, most) - total
         new = new * 10 ** (level * weight / 20)
         # kept samples of an mp3 may lie beyond it; they stay, and turn nothing down
         if (new * (weight > 0)).abs().max() > peak:
@@ -120,6 +122,7 @@ def join(m,            # a model, of which the vocoder and the mel transform are
          frames=8192,  # of a window of the vocoder
          fade=2205,    # samples of the crossfade on the kept side of a seam
          gain=1.0,     # factor between the item and its mel
+         most=20.0,    # decibels by which the mel, and then its sound, is led to the level at a seam
         ):
     """The waveform `item` where `keep` is True, elsewhere the sound of the mel x; level and phase matched at
     the seams."""
@@ -130,8 +133,8 @@ def join(m,            # a model, of which the vocoder and the mel transform are
     here = slice(first * hop, item.shape[-1] if last == len(kept) else (last - 1) * hop)
     x, kept, known, keep = x[..., first:last], kept[first:last], item[:, here], keep[here]
     energy = m.mel.inverse(x).square().sum((0, 1, 2))
-    level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2, energy)
+    level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2, energy, most)
     new = synthesise(m, x, gain * known * keep, keep, seed, frames, fade, 10 ** (level / 20)) / gain
     done, peak = item.clone(), ceiling_of(item)
-    done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate, peak), known)
+    done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate, peak, most), known)
     return done

@@ -139,12 +139,19 @@ def arrange(song, seed, whole=False):
     return score
 
 # %% ../nbs/28_arranging.ipynb #2a934a30
+_STUDIES = ("voice", "thin", "rests", "scale", "long", "swell")
+
+def _drawn_study(seed):
+    "What is drawn of a study first: the generator for all the rest, its program and its kind."
+    rng = np.random.default_rng((seed, 3))
+    program = 0 if rng.random() < 0.4 else int(rng.integers(112))
+    return rng, program, _STUDIES[int(rng.integers(len(_STUDIES)))]
+
+# %% ../nbs/28_arranging.ipynb #7e88fa91
 def study(song, seed):
     """A study for one player: a voice of the song alone, the song thinned or with rests, a scale, long notes,
     or a swell, at any velocity, on the piano or another instrument. All is drawn from `seed`."""
-    rng, score = np.random.default_rng((seed, 3)), deepcopy(song.score)
-    program = 0 if rng.random() < 0.4 else int(rng.integers(112))
-    kind = ("voice", "thin", "rests", "scale", "long", "swell")[int(rng.integers(6))]
+    (rng, program, kind), score = _drawn_study(seed), deepcopy(song.score)
     tracks = [t for t in score.instruments if t.notes and not t.is_drum] or score.instruments
     score.instruments = tracks if kind in ("thin", "rests") else [tracks[int(rng.integers(len(tracks)))]]
     if kind in ("scale", "long"): score.instruments = [_exercise(rng, kind, min(score.get_end_time(), 240))]

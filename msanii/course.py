@@ -680,11 +680,12 @@ def _(f):
 @exercise("35", 2)
 def _(f):
     for i in range(3):
-        guess, x = torch.randn(2, 5, generator=torch.Generator().manual_seed(i)).double()
-        numbers = (0.2 + 0.1 * i, 0.9 - 0.1 * i, 0.8, 0.5)
+        x0, x = torch.randn(2, 5, generator=torch.Generator().manual_seed(i)).double()
+        numbers = [g(angle) for angle in (1.3 - 0.2 * i, 0.5) for g in (math.cos, math.sin)]
         alpha_t, sigma_t, alpha_s, sigma_s = numbers
-        z = alpha_s * guess + sigma_s * (x - alpha_t * guess) / sigma_t
-        equal(f(z, x, *numbers), guess, "lesson(z, x, {}, {}, {}, {})".format(*numbers))
+        noise = (x - alpha_t * x0) / sigma_t
+        call = "v_lesson(z, x, {:.3f}, {:.3f}, {:.3f}, {:.3f})".format(*numbers)
+        equal(f(alpha_s * x0 + sigma_s * noise, x, *numbers), alpha_t * noise - sigma_t * x0, call)
 
 # %% ../nbs/75_course.ipynb #fcb9b91c
 @exercise("36", 1)

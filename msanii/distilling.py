@@ -40,6 +40,15 @@ def taught(teacher, x, t, s, each):
     for a, b in zip(ts, [*ts[1:], s]): z = ddim_step(teacher(z, a), z, a, b, teacher.schedule)
     return leading_to(z, x, t, s, teacher.schedule)
 
+# %% ../nbs/35_distilling.ipynb #4dfb293c
+def _drawn_step(batch, passes, schedule, seed):
+    "One step of a walk of so many passes, from the number of a batch's first window: timesteps (t, s)."
+    ts = [*timesteps(passes, T=schedule.T), -1]
+    gen = torch.Generator().manual_seed(seed + batch["index"][0].item())
+    i = torch.randint(passes, (), generator=gen).item()
+    return ts[i], ts[i + 1]
+
+# %% ../nbs/35_distilling.ipynb #89fbe991
 def distillation_loss(
     student,         # a network from x_t, t and a condition to a guess of x_0
     batch,           # of windows, as for `unet_loss`
@@ -54,10 +63,7 @@ def distillation_loss(
     "The mean distance of a student's guess from what its teacher teaches, at one step of the walk; a scalar."
     if "guess" in batch: batch = at_level(batch, mel)
     x0 = mel(batch["waveform"]).clamp(-1, 1)
-    ts = timesteps(passes, T=schedule.T)
-    gen = torch.Generator().manual_seed(seed + batch["index"][0].item())
-    i = torch.randint(passes, (), generator=gen).item()
-    t, s = ts[i], [*ts[1:], -1][i]
+    t, s = _drawn_step(batch, passes, schedule, seed)
     _, eps = draw(batch["index"], x0, schedule.T, seed)
     x = q_sample(x0, t, eps, schedule)
     cond = draw_condition(condition, batch, x0, shown or {}, seed) if condition and condition.rows else None

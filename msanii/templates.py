@@ -170,7 +170,7 @@ class Templates(nn.Module):
 
     @classmethod
     def measure(cls, players=ALL_PLAYERS, soundfont=None, n_jobs=-1, progress=True):
-        """Press every key of some players of a SoundFont: some 7 s of a core each. For n_jobs see joblib.
+        """Press every key of some players of a SoundFont: some 10 s of a core each. For n_jobs see joblib.
         InputError where FluidSynth or the SoundFont is missing."""
         find_fluidsynth(); soundfont = find_soundfont(soundfont)
         work = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(

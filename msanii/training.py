@@ -495,10 +495,17 @@ def processes():
     asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     return PartialState(cpu=asked or not (alone or torch.cuda.is_available()))
 
+# %% ../nbs/30_training.ipynb #a98c2b24
+def _forget_precision():
+    """Let a run have another precision than one before it in the same process.
+
+    Accelerate keeps the first one as long as the process lives, and has no public way to change it."""
+    AcceleratorState._reset_state()
+
 # %% ../nbs/30_training.ipynb #10c45734
 def _accelerator(recipe, folder):
     "Accelerate's object for a recipe: precision by device, gradients of parts added up, a log in `folder`."
-    AcceleratorState._reset_state()  # a run before this one in the process may have had another precision
+    _forget_precision()
     fp16 = "fp16" if processes().device.type == "cuda" else "no"
     accelerator = Accelerator(
         mixed_precision=fp16 if recipe.precision == "auto" else recipe.precision,

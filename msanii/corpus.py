@@ -228,6 +228,21 @@ def _collect(results, folder, info):
             _write_corpus(folder, info)
             written = time.monotonic()
 
+# %% ../nbs/22_corpus.ipynb #849b36d8
+@contextlib.contextmanager
+def _kept(folder, info, doing, what):
+    "Write corpus.json at the end, whatever happens; what stops the loop becomes an `InputError`."
+    try: yield
+    except (OSError, InputError) as error:
+        raise InputError(f"{doing} into {folder} stopped: {error} Its {len(info['songs'])} whole {what} "
+                         "stay; make room on the disk and call again to go on.") from error
+    finally: _write_corpus(folder, info)
+
+def _warn(info, what):
+    "Name what is damaged."
+    if info["damaged"]:
+        warnings.warn(f"Damaged {what} were left out: " + " ".join(info["damaged"].values()))
+
 # %% ../nbs/22_corpus.ipynb #7018dcdd
 def _check_how(programs, seconds, arrange):
     "`seconds` as a number or None; `InputError` if songs cannot be played so."
@@ -269,15 +284,9 @@ def render_corpus(
     with _working(folder):
         work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
             joblib.delayed(_render_for)(os.getpid(), songs, n, folder, *how) for n in numbers)
-        try:
+        with _kept(folder, info, "rendering", "songs"):
             _collect(tqdm(work, total=len(numbers), desc="rendering", disable=not progress), folder, info)
-        except (OSError, InputError) as error:
-            raise InputError(f"rendering into {folder} stopped: {error} Its {len(info['songs'])} whole songs "
-                             "stay; make room on the disk and call again to go on.") from error
-        finally:
-            _write_corpus(folder, info)
-    if info["damaged"]:
-        warnings.warn("Damaged songs were left out: " + " ".join(info["damaged"].values()))
+    _warn(info, "songs")
     return folder
 
 # %% ../nbs/22_corpus.ipynb #d899cfa8
@@ -369,13 +378,9 @@ def record_corpus(
         work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
             joblib.delayed(_cut)(recordings.path / name, known[name], folder, scores) for name in names)
         bar = tqdm(work, total=len(names), desc="cutting", disable=not progress)
-        try: _collect(itertools.chain.from_iterable(bar), folder, info)
-        except (OSError, InputError) as error:
-            raise InputError(f"writing into {folder} stopped: {error} Its {len(info['songs'])} whole pieces "
-                             "stay; make room on the disk and call again to go on.") from error
-        finally: _write_corpus(folder, info)
-    if info["damaged"]:
-        warnings.warn("Damaged recordings were left out: " + " ".join(info["damaged"].values()))
+        with _kept(folder, info, "writing", "pieces"):
+            _collect(itertools.chain.from_iterable(bar), folder, info)
+    _warn(info, "recordings")
     return folder
 
 # %% ../nbs/22_corpus.ipynb #f11e68eb

@@ -23,6 +23,22 @@ def autocorrelation(onset):
     return r / max(r[0], 1e-12)
 
 # %% ../nbs/04_pulse.ipynb #1b5604a6
+SLOWEST, FASTEST = 40, 240  # beats a minute
+LIKED, OCTAVES = 110, 0.9   # the tempo that listeners like best, and how wide the bell of their liking is
+COVERED = 0.67              # of the onset strength: shifts beyond it leave too few frames to compare
+
+def _votes(r):
+    """The lags that a beat may have (frames), the votes of the autocorrelation r (t,) for each, and how well
+    its tempo is liked."""
+    last = int(COVERED * len(r))
+    lags = np.arange(math.ceil(60 * RATE / FASTEST), min(math.ceil(60 * RATE / SLOWEST) + 1, last))
+    def height(m):  # the multiple of a whole lag may miss the multiple of the true one by m / 2
+        found = [np.interp(m * lags + by, np.arange(len(r)), r) for by in range(-(m // 2), m // 2 + 1)]
+        return np.where(m * lags < last, np.max(found, axis=0), 0)
+    votes = np.where(height(1) > 0, height(1) + height(2) + height(4), 0).clip(min=0)
+    return lags, votes, np.exp(-0.5 * (np.log2(60 * RATE / lags / LIKED) / OCTAVES) ** 2)
+
+# %% ../nbs/04_pulse.ipynb #c5b32299
 def _summit(r, i):
     "Where the parabola through r[i - 1], r[i], r[i + 1] has its top."
     if not 1 <= i < len(r) - 1: return float(i)
@@ -33,9 +49,9 @@ def _sharpen(r, lag):
     "The lag of a beat from that of its 2nd, 4th and 8th multiple, each sought near the one before."
     for m in (1, 2, 4, 8):
         near = round(lag * m)
-        if near + 3 >= 0.7 * len(r): break
+        if near + 3 >= 0.7 * len(r): break  # too few frames are left to compare
         finer = _summit(r, near - 2 + r[near - 2:near + 3].argmax()) / m
-        if abs(finer / lag - 1) < 0.06: lag = finer
+        if abs(finer / lag - 1) < 0.06: lag = finer  # else it is another peak
     return lag
 
 # %% ../nbs/04_pulse.ipynb #1e189e32
@@ -44,14 +60,9 @@ def pulse(onset):
     autocorrelation one beat away (0 to 1).
 
     A tempo may come out doubled or halved, as listeners' do."""
-    r, last = autocorrelation(onset), int(0.67 * len(onset))
-    lags = np.arange(math.ceil(RATE / 4), min(math.ceil(RATE * 1.5) + 1, last))
-    def near(m):  # the multiple of a whole lag may miss the multiple of the true one by m / 2
-        found = [np.interp(m * lags + by, np.arange(len(r)), r) for by in range(-(m // 2), m // 2 + 1)]
-        return np.where(m * lags < last, np.max(found, axis=0), 0)
-    prior = np.exp(-0.5 * (np.log2(60 * RATE / lags / 110) / 0.9) ** 2)
-    votes = np.where(near(1) > 0, near(1) + near(2) + near(4), 0)
-    lag = lags[(votes.clip(min=0) * prior).argmax()]
+    r = autocorrelation(onset)
+    lags, votes, liking = _votes(r)
+    lag = lags[(votes * liking).argmax()]
     return 60 * RATE / _sharpen(r, lag), float(r[lag - 1:lag + 2].max().clip(0, 1))
 
 # %% ../nbs/04_pulse.ipynb #d70532e9

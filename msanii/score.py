@@ -65,6 +65,17 @@ def _length(data, at):
         if data[at - 1] < 128: return value, at
 
 # %% ../nbs/20_score.ipynb #b4345038
+def _values(data, at, status, odd):
+    "A channel message's data, nothing if it names what there is not, and the place behind them."
+    size = 1 if status >> 4 in (0xC, 0xD) else 2
+    values = data[at : at + size]
+    if len(values) < size: raise EOFError("a track is cut off")
+    if max(values) > 127: odd["data byte above 127"] += 1
+    # a key, a program or a controller that there is not; any other value is as large as can be
+    there = values[0] <= 127 or status >> 4 == 0xE
+    return bytes(min(v, 127) for v in values) if there else b"", at + size
+
+# %% ../nbs/20_score.ipynb #c9c228bd
 def _read_track(data, odd):
     "The events of a track's bytes."
     at, tick, status, port, events = 0, 0, 0, 0, []
@@ -82,13 +93,8 @@ def _read_track(data, odd):
         elif now >= 0xF0: at += {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(now, 0)
         elif now < 0x80: raise ValueError("a track begins with no event")
         else:
-            status, size = now, 1 if now >> 4 in (0xC, 0xD) else 2
-            values, at = data[at : at + size], at + size
-            if len(values) < size: raise EOFError("a track is cut off")
-            if max(values) > 127: odd["data byte above 127"] += 1
-            # a key, a program or a controller that there is not; any other value is as large as can be
-            if values[0] > 127 and now >> 4 != 0xE: continue
-            events.append(_Event(tick, now, bytes(min(v, 127) for v in values), (port, now & 15)))
+            status, (values, at) = now, _values(data, at, now, odd)
+            if values: events.append(_Event(tick, now, values, (port, now & 15)))
     return events
 
 # %% ../nbs/20_score.ipynb #b89734d2
@@ -193,32 +199,44 @@ def _let_go(held, tick, track):
     return ends, [note for note in held if note not in ends]
 
 # %% ../nbs/20_score.ipynb #19615974
+def _in_time(tracks):
+    "The messages of all tracks in the order of time, each with its track's number."
+    events = [(e, i) for i, track in enumerate(tracks) for e in track if e.status < 0xF0]
+    # programs first: the track that sets them may come after those that play
+    return sorted(events, key=lambda pair: (pair[0].tick, pair[0].status >> 4 != 0xC))
+
+def _program(programs, channel, track):
+    "The program of a note that a track plays on a channel."
+    at, program = programs.get(channel, (0, 0))
+    own, mine = programs.get((channel, track), (-1, 0))
+    return mine if own == at else program
+
+def _turns(event, track):
+    "What a controller or a bend changes: [(tick, track, number or None, value)]."
+    first, second = event.data
+    if event.status >> 4 == 0xE: return [(event.tick, track, None, first + 128 * second - 8192)]
+    more = (*AT_RESET, (None, 0)) if first == RESET else ()
+    return [(event.tick, track, *pair) for pair in ((first, second), *more)]
+
+# %% ../nbs/20_score.ipynb #77f9a5b8
 def _play_events(tracks):
     """What the channels of a file do: notes {(track, channel, program): [(tick, end, pitch, velocity)]}, and
     controllers and bends {channel: [(tick, track, number or None, value)]}."""
     down, programs, played, turned = defaultdict(list), {}, defaultdict(list), defaultdict(list)
     def end(channel, pitch, notes, tick):
         for n in notes: played[n.track, channel, n.program].append((n.tick, tick, pitch, n.velocity))
-    events = [(e, i) for i, track in enumerate(tracks) for e in track if e.status < 0xF0]
-    # programs first: the track that sets them may come after those that play
-    for e, track in sorted(events, key=lambda pair: (pair[0].tick, pair[0].status >> 4 != 0xC)):
+    for e, track in _in_time(tracks):
         kind, channel, key = e.status >> 4, e.channel, (e.channel, e.data[0])
         if kind == 0xC: programs[channel] = programs[channel, track] = e.tick, e.data[0]
         elif kind == 9 and e.data[1]:
-            at, program = programs.get(channel, (0, 0))
-            own, mine = programs.get((channel, track), (-1, 0))
-            down[key].append(_Held(e.tick, e.data[1], track, mine if own == at else program))
+            down[key].append(_Held(e.tick, e.data[1], track, _program(programs, channel, track)))
         elif kind in (8, 9):
             ends, down[key] = _let_go(down[key], e.tick, track)
             end(*key, ends, e.tick)
-        elif kind == 0xE: turned[channel].append((e.tick, track, None, e.data[0] + 128 * e.data[1] - 8192))
-        elif kind == 0xB:
-            turned[channel].append((e.tick, track, *e.data))
-            if e.data[0] == RESET:
-                turned[channel] += [(e.tick, track, *pair) for pair in (*AT_RESET, (None, 0))]
-            if e.data[0] in SILENCE:
-                for where in [where for where in down if where[0] == channel]:
-                    end(*where, down.pop(where), e.tick)
+        elif kind in (0xB, 0xE): turned[channel] += _turns(e, track)
+        if kind == 0xB and e.data[0] in SILENCE:
+            for where in [where for where in down if where[0] == channel]:
+                end(*where, down.pop(where), e.tick)
     last = max((e.tick for track in tracks for e in track), default=0)
     for where, notes in down.items(): end(*where, notes, last)
     return played, turned

@@ -36,6 +36,8 @@ from msanii.measures import (RATE, SILENT, analyse, continuity, edit_continuity,
 from msanii.pop909 import Composed, excerpt, open_songs
 from msanii.score import render_score
 from msanii.seams import join
+from msanii.through import best_lag
+from msanii.transcriber import PLACES as ROWS
 from msanii.walk import Windowed, window_frames
 
 from about import about, arguments, commit, head, key, row
@@ -174,6 +176,20 @@ def repeated(s, x, start, a, b):
     return x.roll(shift, -1)  # wraps only where nothing is taken from
 
 
+def sound_at_the_lag(m, x, a, b):
+    """x (2, n), its hole from a to b filled with its own sound from where it is most like what is around the
+    hole: the transcriber hears x with the hole silenced, as it does for the score's way, and `best_lag` finds
+    the lag. No note is written or played. Silence in the hole where no lag is found."""
+    i, j, left = round(a / 1024), round(b / 1024), x.clone()
+    left[:, a:b] = 0
+    struck = m.hear(left)[ROWS["struck"]].numpy()
+    struck[:, i:j + 1] = 0
+    lag, _ = best_lag(struck, i, j)
+    if lag is None: return torch.zeros_like(x)
+    there = torch.arange(x.shape[-1]) - 1024 * lag  # beyond both ends only where nothing is taken from
+    return left[:, there.clamp(0, x.shape[-1] - 1)]
+
+
 def judge_beat(made, song, beats, inside, outside):
     """How strongly notes begin inside at the place in the beat where they do outside: at most 1.
 
@@ -240,6 +256,7 @@ def fillings(m, s, true, start, a, b, args):
             "its mel, through the vocoder (ceiling)": lambda: through_the_mel(m, true, keep, a, b, s.number),
             "silence": lambda: paste(torch.zeros_like(true)),
             "the bars before, repeated": lambda: paste(repeated(s, true, start, a, b)),
+            "the sound at the lag, repeated": lambda: paste(sound_at_the_lag(m, true, a, b)),
             "RePaint": lambda: fill("repaint", through="sound", **repaint),
             "context network": lambda: fill("context", steps=args.steps, through="sound"),
             "context network and composed score": lambda: fill("context", steps=args.steps, through="score"),
@@ -438,6 +455,11 @@ side. Onsets: F1 with what was cut, within 50 ms. Beat: how strongly notes begin
 (half) beat where they do outside, by the song's annotated beats, at most 1. Tempo (octaves) and pulse \
 (parts of one, up to 0.5): by how much they shift from the 6 s before a seam to those after it. Mel L1: with \
 what was cut.
+
+The bars before, repeated: the song's own sound from just before the hole, on its annotated beats. The sound \
+at the lag, repeated: its own sound from where it is most like what is around the hole, found by ear as the \
+score's way finds it (`best_lag` of what the transcriber hears of the song, the hole silenced), and pasted \
+with the same crossfade; silence where no lag is found.
 """
 SEAMS = """### Inpainting: seams and cost
 

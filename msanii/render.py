@@ -131,6 +131,13 @@ def _play(self: Msanii, table, n, seed, walk, texture, preview):
     for waveform in decode_parts(self, mels, n, seed): yield waveform / level
 
 # %% ../nbs/48_render.ipynb #9c968801
+def _faded_in(x, last):
+    "A section's mel (1, c, f, t), its first frames crossfaded with `last`, those of the section before."
+    overlap = last.shape[-1]
+    fade = torch.arange(1, overlap + 1, device=x.device) / (overlap + 1)
+    return torch.cat([torch.lerp(last, x[..., :overlap], fade), x[..., overlap:]], -1)
+
+# %% ../nbs/48_render.ipynb #f91814db
 @patch
 def _mels(self: Msanii, table, frames, generator, walk, texture, preview):
     "By which factor the table was turned down, then scaled mels (1, 2, f, t_i) that follow one another."
@@ -148,9 +155,7 @@ def _mels(self: Msanii, table, frames, generator, walk, texture, preview):
         if preview: x = self.first_guess(told)
         else: x = walk.down(noise, walk.timesteps(), [generator], walk.denoiser(told))
         x = x[..., : s.stop - s.start]
-        if last is not None:
-            fade = torch.arange(1, overlap + 1, device=x.device) / (overlap + 1)
-            x = torch.cat([torch.lerp(last, x[..., :overlap], fade), x[..., overlap:]], -1)
+        if last is not None: x = _faded_in(x, last)
         if after:
             noise, last = (y[..., after.start - s.start : s.stop - s.start].clone() for y in (noise, x))
             x = x[..., : after.start - s.start]

@@ -37,6 +37,15 @@ def running_mean(x, width):
     return ((total[hi] - total[lo]) / (hi - lo)).to(x.dtype)
 
 # %% ../nbs/45_seams.ipynb #346d7b0e
+def _both_seams(energy, a, b, before, after, width, relax):
+    """For the left and the right seam of the gap from a to b: slices of what is compared outside, of what
+    limits it, and of what is compared inside; and how far each position of the gap is from the seam."""
+    short = a > 0 and b < len(energy) and b - a < 1.5 * width  # its two seams share it
+    w, away = max(1, (b - a) // 2) if short else min(width, b - a), torch.arange(b - a, device=energy.device)
+    yield slice(max(before, a - width), a), slice(max(before, a - relax), a), slice(a, a + w), away
+    yield slice(b, min(after, b + width)), slice(b, min(after, b + relax)), slice(b - w, b), away.flip(0)
+
+# %% ../nbs/45_seams.ipynb #b343b1d5
 def seam_gain(
     energy,  # (t,), of frames or samples
     keep,  # bool (t,), its gaps are what is new
@@ -52,28 +61,16 @@ def seam_gain(
     Where the outside is silent, nothing is matched. The limit rises by 20 dB over `relax` positions from a
     seam."""
     total, runs = torch.zeros_like(energy), gaps(keep)
-    if limited is not None:
-        limited = 10 * limited.clamp(min=1e-12).log10()
+    if limited is not None: limited = 10 * limited.clamp(min=1e-12).log10()
     loudest = energy[keep].max().item() if keep.any() else 0.0
-    for (a, b), before, after in zip(
-        runs, [0, *(b for _, b in runs)], [*(a for a, _ in runs[1:]), len(keep)]
-    ):
-        short = a > 0 and b < len(keep) and b - a < 1.5 * width  # its two seams share it
-        w, r = max(1, (b - a) // 2) if short else min(width, b - a), min(relax, b - a)
-        inside, room = torch.arange(b - a, device=energy.device), torch.full_like(energy[a:b], math.inf)
-        left = slice(max(before, a - width), a), slice(max(before, a - relax), a), energy[a : a + w], inside
-        right = (
-            slice(b, min(after, b + width)),
-            slice(b, min(after, b + relax)),
-            energy[b - w : b],
-            inside.flip(0),
-        )
-        for near, around, here, away in (left, right):
-            outside = energy[near]
-            if not len(outside) or outside.mean() <= 1e-6 * loudest or here.mean() <= 0:
-                continue
-            step = 10 * math.log10(outside.mean().item() / here.mean().item())
-            total[a:b] += max(-most, min(most, step)) * (1 - away / r).clamp(min=0)
+    ends, begins = [0, *(b for _, b in runs)], [*(a for a, _ in runs[1:]), len(keep)]
+    for (a, b), before, after in zip(runs, ends, begins):
+        room = torch.full_like(energy[a:b], math.inf)
+        for near, around, here, away in _both_seams(energy, a, b, before, after, width, relax):
+            outside, inside = energy[near], energy[here].mean()
+            if not len(outside) or outside.mean() <= 1e-6 * loudest or inside <= 0: continue
+            step = 10 * math.log10(outside.mean().item() / inside.item())
+            total[a:b] += max(-most, min(most, step)) * (1 - away / min(relax, b - a)).clamp(min=0)
             if limited is not None:
                 room = torch.minimum(room, limited[around].max() + 20 * away / relax - limited[a:b])
         total[a:b] = torch.minimum(total[a:b], room)

@@ -155,6 +155,7 @@ def _state(network):
     if hooked or not plain: return None
     return torch.get_num_threads(), *((x.data_ptr(), x._version) for x in tensors)
 
+# %% ../nbs/54_speed.ipynb #22e27df0
 def checked_session(m, name):
     "The session for a part of a model, of the file that is kept or a new one, which is compared with torch."
     network, example, names = example_of(m, name)
@@ -174,6 +175,7 @@ def checked_session(m, name):
             source.unlink(missing_ok=True)  # damaged: once more
     raise RuntimeError("the file that was just written cannot be opened")
 
+# %% ../nbs/54_speed.ipynb #b20bc345
 def by_onnx(m, name):
     """What runs the U-Net or the vocoder of a model by ONNX Runtime; None where torch does: on a GPU, without
     ONNX Runtime, for a model that was not loaded from a folder, or networks of other kinds."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ipywidgets as W
 import torch
+from fastcore.basics import patch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -641,8 +642,6 @@ class Studio(W.VBox):
     def __repr__(self): return f"Studio({', '.join(self.task.options)}; files in {self.folder})"
 
 # %% ../nbs/73_studio.ipynb #424d8341
-from fastcore.basics import patch
-
 def knob(parameter, m):
     """The widget of a setting; None for one that has none here: spans are marked on the waveform, a score is
     a file."""

@@ -41,6 +41,7 @@ def best_lag(struck, a, b, near=12.0, least=6.0, missing=None):
         if like > best: best, found = like, lag
     return found, best
 
+# %% ../nbs/52_through.ipynb #331a91a4
 def echoed(table, struck, spans):
     """Notes (N, 5) of a recording, and in its spans (s) those that stand where the song is most like what is
     around them; and how like it is, at the least alike."""
@@ -93,6 +94,7 @@ def filled_score(self: Msanii, waveform, spans, seed=0, strength=None):
     if self.plays_band: self._as_loud_as(score, waveform, spans)
     return score
 
+# %% ../nbs/52_through.ipynb #e2ac21f3
 def _even_velocities(score, spans):
     "Give the notes within spans the mean velocity of the others."
     notes = [n for i in score.instruments if not i.is_drum for n in i.notes]
@@ -141,6 +143,7 @@ def voices(table, share, top=False):
         kept.append(notes[: round(share * len(notes))])
     return np.concatenate(kept)
 
+# %% ../nbs/52_through.ipynb #27f3324c
 def _in_beats(score):
     "Notes (N, 4) of a score, in beats from its first bar line on; its tonic, and the seconds of a beat."
     beats, bars = score.get_beats(), score.get_downbeats()
@@ -155,6 +158,7 @@ def _in_beats(score):
     table[:, :2] = np.interp(table[:, :2], more, np.arange(len(more))) - first
     return table, (tonic + 3 * minor) % 12, step
 
+# %% ../nbs/52_through.ipynb #007330b4
 @patch
 @torch.no_grad()
 def score_between(self: Msanii, a, b, ratio=0.5):

@@ -199,7 +199,7 @@ class Filling:
 
     @property
     def most(self):
-        "The decibels by which a seam is levelled: none where a score says how loud it is, as a rest is soft."
+        "The decibels by which a seam is levelled: none where a score says how loud it is."
         return 20.0 if self.score is None else 0.0
 
     def _as_played(self, x, keep, generator, start):
@@ -295,7 +295,9 @@ def inpaint(
             x = encode_long(self, gain * item[:, lo:hi] * here, walk.frames).clamp(-1, 1)
             x = filling(x, kept, generator, lo // hop)
             x = steady(self, x, ~kept, x[..., kept])
-            item[:, lo:hi] = join(self, x, item[:, lo:hi], here, seed + i, walk.frames, fade, gain, filling.most)
+            item[:, lo:hi] = join(
+                self, x, item[:, lo:hi], here, seed + i, walk.frames, fade, gain, filling.most
+            )
         return item
 
     return each_item(waveform, seed, edit)

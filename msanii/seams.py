@@ -101,9 +101,10 @@ def _matched(new, keep, fade, rate, peak=math.inf, most=20.0):
     for _ in range(8):  # two seams of a short hole pull at the same samples, and limits leave something to do
         energy = new.square().mean(0)
         level = seam_gain(
-            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883), most
+            energy, keep, round(MATCH * rate), round(RELAX * rate), fade, running_mean(energy, 883), most,
         )
-        total, level = (total + level).clamp(-most, most), (total + level).clamp(-most, most) - total
+        level = (total + level).clamp(-most, most) - total
+        total = total + level
         new = new * 10 ** (level * weight / 20)
         # kept samples of an mp3 may lie beyond it; they stay, and turn nothing down
         if (new * (weight > 0)).abs().max() > peak:
@@ -133,5 +134,6 @@ def join(m,            # a model, of which the vocoder and the mel transform are
     level = seam_gain(energy, kept, round(MATCH * rate / hop), round(RELAX * rate / hop), 2, energy, most)
     new = synthesise(m, x, gain * known * keep, keep, seed, frames, fade, 10 ** (level / 20)) / gain
     done, peak = item.clone(), ceiling_of(item)
-    done[:, here] = torch.where(edge_weight(keep, fade) > 0, _matched(new, keep, fade, rate, peak, most), known)
+    new = _matched(new, keep, fade, rate, peak, most)
+    done[:, here] = torch.where(edge_weight(keep, fade) > 0, new, known)
     return done

@@ -661,7 +661,9 @@ def test_ctrl_c_while_it_is_loaded(place, tmp_path):
     lost = 0
     for wait in (0.3, 0.8, 1.5, 2.5):
         call = subprocess.Popen([sys.executable, "-m", "msanii.app", *words("sample --seconds 300 {}")],
-                                cwd=folder, env=ENV, stderr=subprocess.PIPE, text=True)
+                                cwd=folder, env=ENV, stderr=subprocess.PIPE, text=True,
+                                # tests that a shell runs in the background ignore it, and so would this
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         time.sleep(wait)
         call.send_signal(signal.SIGINT)
         err = call.communicate(timeout=60)[1]

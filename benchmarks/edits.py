@@ -575,7 +575,8 @@ def tasks(numbers, args):
 
 def main():
     args = parse()
-    songs, (first, last), began = all_songs(), map(int, args.songs.split("-")), time.perf_counter()
+    songs, began, numbers = all_songs(), time.perf_counter(), [int(n) for n in args.songs.split("-")]
+    first, last = numbers[0], numbers[-1]
     numbers = [n for n in range(first, last + 1, args.every) if n in songs]
     if len(numbers) < 2:
         raise InputError(f"--songs {args.songs} --every {args.every}: give two songs or more of {songs.name}")

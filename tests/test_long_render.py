@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import msanii.long
 import msanii.render
 from msanii import Msanii
 from msanii.audio import InputError, load_audio, save_audio, save_parts
@@ -32,6 +33,19 @@ def test_decoding_by_parts_is_decoding(model, n, cut):
     parts = list(decode_parts(model, x.split(cut, -1), n, 3, frames=96))
     assert torch.equal(torch.cat(parts, -1), decode_long(model, x, n, 3, frames=96))
     assert len(parts) == 1 or max(part.shape[-1] for part in parts) <= 96 * 1024
+
+
+def test_what_is_a_little_too_long_is_not_decoded_twice(model, monkeypatch):
+    "From AT_ONCE on in windows of IN_TURN: each frame about once, by parts as in one go."
+    for name, frames in (("AT_ONCE", 400), ("IN_TURN", 96)): monkeypatch.setattr(msanii.long, name, frames)
+    heard, magnitude = [], type(model).magnitude
+    def counted(self, x): heard.append(x.shape[-1]); return magnitude(self, x)
+    monkeypatch.setattr(type(model), "magnitude", counted)
+    n = 410 * 1024
+    x = 2 * torch.rand(1, 2, 128, model.mel.frames(n), generator=torch.Generator().manual_seed(0)) - 1
+    whole = decode_long(model, x, n, 3)
+    assert max(heard) == 96 and sum(heard) < 4 * x.shape[-1]  # windows share 48 frames, and the last one more
+    assert torch.equal(torch.cat(list(decode_parts(model, x.split(50, -1), n, 3)), -1), whole)
 
 
 @pytest.mark.parametrize("frames, overlap, most", [

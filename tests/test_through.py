@@ -156,6 +156,23 @@ def test_a_continuation_is_composed(shipped, played):
     assert torch.equal(made, again) and not torch.equal(made, other)
 
 
+def test_a_rest_before_a_seam_makes_nothing_louder(shipped):
+    "A score says how loud a hole is; levelled at its seams, it was 10 dB too loud where a rest met one."
+    score = song_by_rules(3, seconds=20)
+    for track in score.instruments:  # a rest from 11.2 to 12.6 s; the hole ends within it
+        track.control_changes = []
+        track.notes = [n for n in track.notes if not 11.2 <= n.start < 12.6]
+        for n in track.notes:
+            if n.start < 11.2 < n.end: n.end = 11.2
+    whole = shipped.render(score, progress=False)
+    made = shipped.inpaint(whole, [(8, 12.4)], score=score, progress=False)
+    level = lambda w: 10 * w[:, round(8.2 * 44_100):round(11 * 44_100)].square().mean().log10()
+    assert abs(level(made) - level(whole)) < 1
+    inside = slice(round(8 * RATE) + 2, round(11 * RATE))
+    unrest = lambda w: shipped.encode(w[None])[0, :, 64:, inside].diff(dim=-1).abs().mean()
+    assert abs(unrest(made) / unrest(whole) - 1) < 0.25, "it beats as what is played does"
+
+
 def test_a_long_recording_of_another_rate(shipped, played, tmp_path):
     "Twenty minutes, mono, 22,050 Hz: transcribed, a hole filled through the score, learned from."
     from msanii.adapting import adapt, fitted

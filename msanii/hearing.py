@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .mel import hz_to_mel, mel_to_hz
 from .training import RECIPES, Recipe, corpus_mel, processes, train, training_data
-from .transcriber import PLACES, Transcriber, notes_loss, targets
+from .transcriber import LEVELS, PLACES, Transcriber, notes_loss, targets
 
 # %% ../nbs/34_hearing.ipynb #184c6c80
 def filtered(mel, gen):
@@ -26,7 +26,8 @@ def filtered(mel, gen):
     curve = F.interpolate(points[None, None], len(mel), mode="linear", align_corners=True)[0, 0]
     upper = (torch.linspace(0, 1, len(mel)) - 0.5).clamp(min=0).to(mel)
     if draw(1) < 0.25: curve = curve - 80 * draw(1) * upper
-    return mel * 10 ** ((curve + 20 * draw(1) - 14) / 20)[:, None]
+    level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * draw(1)
+    return mel * 10 ** ((curve + level) / 20)[:, None]
 
 # %% ../nbs/34_hearing.ipynb #f7582dae
 def higher(mel, cents, sample_rate=44_100):

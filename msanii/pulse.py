@@ -25,6 +25,7 @@ def autocorrelation(onset):
 # %% ../nbs/04_pulse.ipynb #1b5604a6
 SLOWEST, FASTEST = 40, 240  # beats a minute
 LIKED, OCTAVES = 110, 0.9   # the tempo that listeners like best, and how wide the bell of their liking is
+TAPPED, WIDTH = 85, 0.5     # the same, among a tempo, its double and its half
 COVERED = 0.67              # of the onset strength: shifts beyond it leave too few frames to compare
 
 def _votes(r):
@@ -36,7 +37,9 @@ def _votes(r):
         found = [np.interp(m * lags + by, np.arange(len(r)), r) for by in range(-(m // 2), m // 2 + 1)]
         return np.where(m * lags < last, np.max(found, axis=0), 0)
     votes = np.where(height(1) > 0, height(1) + height(2) + height(4), 0).clip(min=0)
-    return lags, votes, np.exp(-0.5 * (np.log2(60 * RATE / lags / LIKED) / OCTAVES) ** 2)
+    return lags, votes, _liking(lags, LIKED, OCTAVES)
+
+def _liking(lag, tempo, octaves): return np.exp(-0.5 * (np.log2(60 * RATE / lag / tempo) / octaves) ** 2)
 
 # %% ../nbs/04_pulse.ipynb #c5b32299
 def _summit(r, i):
@@ -54,6 +57,14 @@ def _sharpen(r, lag):
         if abs(finer / lag - 1) < 0.06: lag = finer  # else it is another peak
     return lag
 
+def _height(r, lag): return max(r[round(lag) - 1 : round(lag) + 2].max(), 0)
+
+def _octave(r, lag):
+    "Of a lag, its half and its double, the one at which r (t,) is high and whose tempo people tap."
+    inside = lambda x: SLOWEST <= 60 * RATE / x <= FASTEST and x < COVERED * len(r)
+    near = [x for x in (lag, lag / 2, 2 * lag) if inside(x)] or [lag]
+    return max(near, key=lambda x: _height(r, x) * _liking(x, TAPPED, WIDTH))
+
 # %% ../nbs/04_pulse.ipynb #1e189e32
 def pulse(onset):
     """The tempo of an onset strength (t,), in beats a minute (40 to 240), and its clarity, the
@@ -62,8 +73,8 @@ def pulse(onset):
     A tempo may come out doubled or halved, as listeners' do."""
     r = autocorrelation(onset)
     lags, votes, liking = _votes(r)
-    lag = lags[(votes * liking).argmax()]
-    return 60 * RATE / _sharpen(r, lag), float(r[lag - 1:lag + 2].max().clip(0, 1))
+    lag = _octave(r, _sharpen(r, lags[(votes * liking).argmax()]))
+    return 60 * RATE / lag, float(min(_height(r, lag), 1))
 
 # %% ../nbs/04_pulse.ipynb #d70532e9
 def beat_frames(onset, tempo, tightness=100.0):

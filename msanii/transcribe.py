@@ -23,7 +23,7 @@ from .pipeline import Msanii
 from .pulse import RATE, beat_frames, pulse
 from .sheet import TICKS, load_sheet
 from .tasks import TASKS, Input, Task
-from .transcriber import PLACES, find_notes
+from .transcriber import LEVELS, PLACES, find_notes
 from .walk import Parameter, check_length
 
 # %% ../nbs/51_transcribe.ipynb #60b43771
@@ -35,7 +35,8 @@ def hear(self: Msanii, waveform, frames=4096):
     waveform = check_waveform(waveform).to(self.device)
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
     x = encode_long(self, familiar_gain(waveform) * waveform, frames)
-    power = self.mel.inverse(x).square().mean(1, keepdim=True).sqrt()
+    middle = 10 ** (sum(LEVELS) / 2 / 20)  # of the levels it has learned from: else all seems loud to it
+    power = middle * self.mel.inverse(x).square().mean(1, keepdim=True).sqrt()
     x, reach, said = self.mel.scale(power).clamp(-1, 1), self.transcriber.reach, []
     for start in range(0, x.shape[-1], frames):
         first = max(start - reach, 0)

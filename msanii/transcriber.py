@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEYS', 'LOWEST', 'KICK', 'SNARE', 'CLOSED', 'OPEN', 'TOM', 'CRASH', 'RIDE', 'OTHER', 'DRUM_KINDS', 'PLACES', 'ROWS',
-           'targets', 'Transcriber', 'notes_loss', 'peaks', 'find_notes']
+           'LEVELS', 'targets', 'Transcriber', 'notes_loss', 'peaks', 'find_notes']
 
 # %% ../nbs/15_transcriber.ipynb #1f85a3f4
 import numpy as np
@@ -26,6 +26,7 @@ PLACES = dict(  # rows of what the network gives
     drums=slice(3 * KEYS, 3 * KEYS + len(DRUM_KINDS)),
 )
 ROWS = PLACES["drums"].stop
+LEVELS = -14, 6  # dB, of the music that it learns from, against a corpus as FluidSynth plays it
 
 # %% ../nbs/15_transcriber.ipynb #8508a156
 def targets(band):

@@ -164,8 +164,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
 
 
 def test_memory_is_flat(model_folder, tmp_path):
-    """Of a rendering six times as long, by sections and windows of 12 seconds. A waveform of the 250 s more has
-    88 MB."""
+    "Of a rendering six times as long, by sections and windows of 12 seconds; 250 s of a waveform have 88 MB."
     if not Path("/proc/self/status").exists(): pytest.skip("needs Linux's /proc")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     def peak(seconds):

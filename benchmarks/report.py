@@ -18,6 +18,7 @@ import torch
 from msanii import Msanii
 from msanii.audio import SAMPLE_RATE, InputError, load_audio, save_audio
 from msanii.distances import bootstrap
+from msanii.long import splice
 from msanii.measures import annotation_agreement, edit_continuity, score_agreement
 from msanii.phase import griffin_lim
 from msanii.pop909 import excerpt, open_songs
@@ -69,6 +70,14 @@ def scrambled(x, seed):
     return torch.cat([pieces[i] for i in order], dim=1)
 
 
+def repeated(x, span):
+    "The same sound, a hole in it filled with what was before the hole, without any network."
+    a, b = (round(second * SAMPLE_RATE) for second in span)
+    new, keep = x.roll(b - a, 1), torch.ones(x.shape[1], dtype=torch.bool)
+    keep[a:b] = False
+    return splice(x, new, keep, round(0.05 * SAMPLE_RATE))
+
+
 def makers(m, seconds, steps, start, top):
     "{kind of sound: function of (number, score, real)}, of the tasks that this model has; what is inpainted."
     span, how = [(seconds / 3, 2 * seconds / 3)], dict(steps=steps, progress=False)
@@ -80,7 +89,9 @@ def makers(m, seconds, steps, start, top):
     if m.best_way == "score": found |= composers(m, seconds, start, top, how)
     if "score" in m.condition: found["render"] = lambda i, score, x: m.render(score, seed=i, **how)
     found["style transfer"] = lambda i, score, x: m.style_transfer(x, strength=0.5, seed=i, **how)
-    if seconds >= 9: found["inpaint"] = lambda i, score, x: m.inpaint(x, spans=span, seed=i, **how)
+    if seconds >= 9:
+        found["hole repeated"] = lambda i, score, x: repeated(x, span[0])
+        found["inpaint"] = lambda i, score, x: m.inpaint(x, spans=span, seed=i, **how)
     return found, span
 
 
@@ -160,7 +171,7 @@ def all_songs(songs, wanted, kinds, span, top, args):
         x = keep(top / "real" / f"{number:03d}.flac", lambda: x)
         truth["real"].append(annotation_agreement(x, songs[number], args.start))
         for kind, y in one_song(number, score, x, kinds, top, agreement):
-            if kind in ("real", "inpaint") and args.seconds >= 9:
+            if kind in ("real", "hole repeated", "inpaint") and args.seconds >= 9:
                 seams.setdefault(kind, []).append(edit_continuity(y, span))
     return truth, agreement, seams
 

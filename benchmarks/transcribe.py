@@ -5,7 +5,8 @@
 
 Each song is played as it is (piano), by other programs (drawn from the song's number), for a band, and as the
 network renders it. A note is found if one of the same pitch begins within 50 ms; with offset: and ends within
-50 ms or a fifth of its length. Velocity: mean distance of found notes. Beats: F within 70 ms of the
+50 ms or a fifth of its length. Velocity: mean distance of found notes; all at the median: what it would be
+if each note had the median of the true velocities, which no listener knows. Beats: F within 70 ms of the
 annotations of POP909. Another song's notes are the floor.
 
 --other: basic-pitch (Bittner et al. 2022) as an independent ear: the file nmp.onnx of its wheel (`pip
@@ -57,7 +58,7 @@ def truth(score, seconds):
 
 def measure(true, found):
     "How far found notes (M, 4 or more) agree with the true ones: a dict."
-    nothing = dict(onset=0.0, precision=0.0, recall=0.0, offset=0.0, velocity=np.nan)
+    nothing = dict(onset=0.0, precision=0.0, recall=0.0, offset=0.0, velocity=np.nan, alike=np.nan)
     if not len(true) or not len(found):
         return nothing
     spans = [np.c_[x[:, 0], np.maximum(x[:, 1], x[:, 0] + 0.02)] for x in (true, found)]
@@ -66,8 +67,11 @@ def measure(true, found):
     agree = mir_eval.transcription.precision_recall_f1_overlap
     precision, recall, f1, _ = agree(*how, offset_ratio=None)
     pairs = mir_eval.transcription.match_notes(*how, offset_ratio=None)
-    velocity = np.mean([abs(true[i, 3] - found[j, 3]) for i, j in pairs]) if pairs else np.nan
-    return dict(onset=f1, precision=precision, recall=recall, offset=agree(*how)[2], velocity=velocity)
+    struck = np.array([(true[i, 3], found[j, 3]) for i, j in pairs]) if pairs else np.full((1, 2), np.nan)
+    velocity = np.abs(struck[:, 0] - struck[:, 1]).mean()
+    alike = np.abs(struck[:, 0] - np.median(struck[:, 0])).mean()
+    how = dict(onset=f1, precision=precision, recall=recall, offset=agree(*how)[2])
+    return dict(how, velocity=velocity, alike=alike)
 
 
 WINDOW, OVERLAP, HOP, FRAMES = 43_844, 30, 256, 172  # of basic-pitch, at 22,050 Hz
@@ -189,6 +193,7 @@ def main():
         recall="recall",
         offset="with offset",
         velocity="velocity off",
+        alike="all at the median",
         beats="beats F",
     )
     head("sound", "heard by", *columns.values())

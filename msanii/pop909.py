@@ -309,7 +309,10 @@ def open_songs(path=None):
 
 # %% ../nbs/21_pop909.ipynb #b0c9710d
 def excerpt(score, start, seconds):
-    "The part of a score from `start` s on, its times counted from there: a new `pretty_midi.PrettyMIDI`."
+    """The part of a score from `start` s on, its times counted from there: a new `pretty_midi.PrettyMIDI`.
+
+    A note whose key is down at `start` begins with the excerpt, at its velocity; one that only the pedal
+    holds by then is left out. Controllers and bends keep the values that they had by then."""
     cut = pretty_midi.PrettyMIDI()
     for instrument in score.instruments:
         part = pretty_midi.Instrument(int(instrument.program), instrument.is_drum, instrument.name)

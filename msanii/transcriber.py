@@ -26,7 +26,6 @@ PLACES = dict(  # rows of what the network gives
     drums=slice(3 * KEYS, 3 * KEYS + len(DRUM_KINDS)),
 )
 ROWS = PLACES["drums"].stop
-LEVELS = -14, 6  # dB, of the music that it learns from, against a corpus as FluidSynth plays it
 
 # %% ../nbs/15_transcriber.ipynb #8508a156
 def targets(band):
@@ -34,9 +33,8 @@ def targets(band):
     1."""
     roll = band[:, 0]
     struck, sounding, drums = roll[:, :KEYS], roll[:, KEYS : 2 * KEYS], roll[:, 2 * KEYS : 3 * KEYS]
-    kinds = [kind for kind in range(len(DRUM_KINDS) - 1) for _ in DRUM_KINDS[kind]]
     place = torch.full((KEYS,), OTHER)
-    place[[p - LOWEST for kind in range(len(DRUM_KINDS) - 1) for p in DRUM_KINDS[kind]]] = torch.tensor(kinds)
+    for kind, pitches in DRUM_KINDS.items(): place[[pitch - LOWEST for pitch in pitches]] = kind
     hit = torch.stack([drums[:, place == kind].amax(1) for kind in range(len(DRUM_KINDS))], 1)
     return torch.cat([(struck > 0).float(), (sounding > 0).float(), struck, (hit > 0).float()], 1)
 
@@ -68,6 +66,9 @@ class Transcriber(nn.Module):
                              f"{self.n_mels} mel bins, frames)")
         h = self.blocks(self.input(x.mean(1).transpose(1, 2)))
         return self.output(self.norm(h)).transpose(1, 2)
+
+# %% ../nbs/15_transcriber.ipynb #a380c1b0
+LEVELS = -14, 6  # dB, of the music that it learns from, against a corpus as FluidSynth plays it
 
 # %% ../nbs/15_transcriber.ipynb #d3e9a93e
 def notes_loss(logits, wanted, weights=(1.0, 0.4, 20.0, 0.5)):

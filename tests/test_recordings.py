@@ -11,7 +11,7 @@ import torch
 
 from msanii.app import main
 from msanii.audio import InputError, load_audio, resample, save_audio, stream_audio
-from msanii.corpus import (LEVELS, Grid, Recordings, Windows, check_pieces, corpus_about, corpus_split,
+from msanii.corpus import (USUAL_LEVELS, Grid, Recordings, Windows, check_pieces, corpus_about, corpus_split,
                            record_corpus, render_corpus)
 from msanii.long import LOUD
 from msanii.pop909 import Composed
@@ -102,9 +102,10 @@ def test_a_familiar_level(tmp_path, level):
     folder = record_corpus(tmp_path, tmp_path / "c", seconds=4, **QUIET)
     loud, quiet = (np.sqrt((np.load(folder / f"{n:03d}.npy") / 32_767.0).__pow__(2).mean()) for n in (1, 2))
     whole = ((loud**2 + quiet**2) / 2) ** 0.5
-    assert loud / quiet == pytest.approx(2, rel=0.02) and LEVELS == LOUD
-    assert LEVELS[0] * 0.98 <= whole <= LEVELS[1] * 1.02
-    if LEVELS[0] < level < LEVELS[1]: assert info(folder)["recordings"]["a.wav"]["gain"] == pytest.approx(1)
+    assert loud / quiet == pytest.approx(2, rel=0.02) and USUAL_LEVELS == LOUD
+    assert USUAL_LEVELS[0] * 0.98 <= whole <= USUAL_LEVELS[1] * 1.02
+    if USUAL_LEVELS[0] < level < USUAL_LEVELS[1]:
+        assert info(folder)["recordings"]["a.wav"]["gain"] == pytest.approx(1)
 
 
 def test_a_second_call_adds_what_is_new(tmp_path):

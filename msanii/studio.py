@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'PLAYER', 'PLAYER_STYLE', 'LIVE_CHORDS', 'LIVE_START', 'STYLE', 'OVERLAY', 'MAX_UPLOAD', 'PAGE',
-           'TEMPLATE', 'command', 'keep', 'played', 'again', 'image', 'panel', 'link', 'roll_image', 'kind_of',
-           'file_panel', 'Cancelled', 'Job', 'files', 'store', 'Chooser', 'SpanPicker', 'examples', 'records',
-           'live_player', 'as_message', 'LivePanel', 'live_panel', 'Studio', 'knob', 'knobs', 'serve']
+           'TEMPLATE', 'command', 'keep', 'played', 'again', 'image', 'panel', 'link', 'roll_image', 'chords_shown',
+           'kind_of', 'file_panel', 'Cancelled', 'Job', 'files', 'store', 'Chooser', 'SpanPicker', 'examples',
+           'records', 'live_player', 'as_message', 'LivePanel', 'live_panel', 'Studio', 'knob', 'knobs', 'serve']
 
 # %% ../nbs/73_studio.ipynb #69b3d9c2
 import base64, functools, html, io, json, os, re, shlex
@@ -140,18 +140,23 @@ def link(path, text):
 def roll_image(score, title):
     "The notes of a score over seconds, a colour for each role, and above them chords, as HTML."
     fig = Figure(figsize=(6, 2.2), layout="constrained")
-    ax, before = fig.subplots(), -1.0
+    ax = fig.subplots()
     for instrument, role in zip(score.instruments, roles(score)):
         for note in instrument.notes: ax.hlines(note.pitch, note.start, note.end, f"C{role}", lw=2.5)
     for role, name in enumerate(ROLES): ax.plot([], [], f"C{role}", label=name.lower())
-    for text in (event for event in score.text_events if event.text != LOOP_END):
-        if text.time - before < score.get_end_time() / 16: continue  # there is no room for it
-        before = text.time
-        name = re.sub(r":maj(?!\d)", "", text.text)
-        ax.text(before, 1.01, name, transform=ax.get_xaxis_transform(), fontsize=6)
+    for at, name in chords_shown(score):
+        ax.text(at, 1.01, name, transform=ax.get_xaxis_transform(), fontsize=6)
     ax.set(xlabel="s", ylabel="pitch", xlim=(0, score.get_end_time()))
     ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return image(fig, f"piano roll of {title}")
+
+def chords_shown(score):
+    "The chords of a score, (s, name), but for those so soon after another that there is no room for them."
+    shown, room = [], score.get_end_time() / 16
+    for text in (event for event in score.text_events if event.text != LOOP_END):
+        if not shown or text.time - shown[-1][0] >= room:
+            shown.append((text.time, re.sub(r":maj(?!\d)", "", text.text)))
+    return shown
 
 # %% ../nbs/73_studio.ipynb #3537fdaf
 SUFFIXES = {"audio": (".wav", ".flac", ".ogg", ".mp3"), "score": (".mid", ".midi")}
@@ -756,7 +761,7 @@ def _look(self: Studio):
     try:
         paths = [chooser.path for chooser in self.choosers() if chooser.path]
         panels = "".join(file_panel(path, offer=True) for path in paths)
-        self.before.value, self.after.value = panels or _hint("nothing but noise"), _hint("press run")
+        self.before.value, self.after.value = panels or _hint("nothing"), _hint("press run")
         if paths and self.picker in self.inputs.children: self.picker.show(load_sound(paths[0]))
         self.say("")
     except InputError as error: self.say(error)

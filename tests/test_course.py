@@ -34,8 +34,25 @@ def test_the_answer_passes_its_check_and_nothing_else_does(notebook, number, nam
     space = {}
     exec(code, space)
     assert check(notebook, number, space[name])
-    for wrong in (lambda *a, **k: None, lambda *a, **k: a[0] if a else 0, lambda *a, **k: 1 / 0):
+    for wrong in (lambda *a, **k: None, lambda *a, **k: a[0] if a else 0, lambda *a, **k: 1 / 0,
+                  asserts_without_words, asserts_with_words):
         assert not check(notebook, number, wrong)
+
+
+def asserts_without_words(*a, **k): raise AssertionError
+
+
+def asserts_with_words(*a, **k): raise AssertionError("words")
+
+
+@pytest.mark.parametrize("words", [(), ("",), ("words",)])
+def test_a_failed_assertion_is_never_right_with_words_or_without(words, monkeypatch, capsys):
+    def fails(f): raise AssertionError(*words)
+    monkeypatch.setitem(CHECKS, ("99", 1), fails)
+    assert check("99", 1, abs) is False
+    assert "not yet. " in (said := capsys.readouterr().out) and "right" not in said
+    monkeypatch.setitem(CHECKS, ("99", 1), lambda f: None)
+    assert check("99", 1, abs) is True and "right." in capsys.readouterr().out
 
 
 def test_every_check_belongs_to_an_exercise():

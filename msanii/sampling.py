@@ -40,7 +40,7 @@ def in_bars(seconds, bars, tempo, loop, meter=4):
     if bars is None and not loop: return seconds
     tempo = 120.0 if tempo is None else TEMPO.check(tempo)
     bars = max(1, round(seconds * tempo / 60 / meter)) if bars is None else BARS.check(bars)
-    seconds = 16 / 4 * bars * meter * 15 / tempo
+    seconds = bars * meter * 60 / tempo
     if loop and seconds > LONGEST_LOOP:
         raise InputError(f"a loop of {bars} bars lasts {seconds:.0f} s: give at most {LONGEST_LOOP:.0f} s")
     return seconds

@@ -24,18 +24,6 @@ from .condition import Guided
 from .pipeline import Msanii
 from .samplers import SAMPLERS, Around, Clipped, Denoiser, noise
 
-# %% ../nbs/40_walk.ipynb #fcc250ee
-def _either(names):
-    *first, last = map(str, names)
-    return ", ".join(first) + f" or {last}"
-
-def _number(x):
-    return f"2**{int(x).bit_length() - 1}" if x >= 2**31 and math.log2(x).is_integer() else f"{x:g}"
-
-def _scalar(value):
-    "The number in an array or tensor of no axes; any other value as it is."
-    return value.item() if getattr(value, "ndim", None) == 0 else value
-
 # %% ../nbs/40_walk.ipynb #d7d91591
 @dataclass(frozen=True)
 class Parameter:
@@ -72,6 +60,18 @@ class Parameter:
                 if isinstance(given, (str, Real)) and given == choice: return choice
             raise InputError(f"{name or self.name} is {value!r}: give {self.words}")
         return check_number(value, name or self.name, self.words, self.low, self.high, self.whole)
+
+# %% ../nbs/40_walk.ipynb #fcc250ee
+def _either(names):
+    *first, last = map(str, names)
+    return ", ".join(first) + f" or {last}"
+
+def _number(x):
+    return f"2**{int(x).bit_length() - 1}" if x >= 2**31 and math.log2(x).is_integer() else f"{x:g}"
+
+def _scalar(value):
+    "The number in an array or tensor of no axes; any other value as it is."
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 # %% ../nbs/40_walk.ipynb #cdce34ce
 @dataclass(frozen=True)

@@ -748,6 +748,17 @@ def _played_by(piece, players, seed=None, sheet=None):
         if not track.is_drum: track.program = players.get(track.name, track.program)
     return piece
 
+# %% ../nbs/50_compose.ipynb #7d88bdb4
+def _walked(m, piece, gen, steps, busy, strength, variation, progress, callback):
+    "The roll of a piece: planned, then written."
+    with tqdm(total=_passes(piece, busy, steps, variation), desc="compose", disable=not progress,
+              leave=False) as bar:
+        def each(*args):
+            bar.update()
+            if callback: callback(*args)
+        _plan(m, piece, gen, steps, each, busy, strength)
+        return write_notes(m, piece, gen, steps, each, strength, variation)
+
 # %% ../nbs/50_compose.ipynb #5d13bd82
 @patch
 def compose(
@@ -795,13 +806,7 @@ def compose(
     words = set_lyrics(lyrics, piece.sheet, lang=lang) if lyrics is not None else []
     if words: _strike_words(piece, words)
     busy = given["density"] * (np.ones(len(piece.sheet.lines) - 1) if piece.form is None else piece.form.busy)
-    with tqdm(total=_passes(piece, busy, steps, variation), desc="compose", disable=not progress,
-              leave=False) as bar:
-        def each(*args):
-            bar.update()
-            if callback: callback(*args)
-        _plan(self, piece, gen, steps, each, busy, strength)
-        roll = write_notes(self, piece, gen, steps, each, strength, variation)
+    roll = _walked(self, piece, gen, steps, busy, strength, variation, progress, callback)
     made, sheet = _finish(piece, roll, busy, words, score, old), piece.sheet if loop else None
     made = _played_by(made, players, seed % 2**63 if band else None, sheet)
     if loop: made.text_events.append(pretty_midi.Text(LOOP_END, float(sheet.times[-1] - sheet.times[0])))

@@ -268,9 +268,9 @@ def inpaint(
     """Fill holes of a waveform; every sample outside of them stays as it is, but for the crossfade beside
     each.
 
-    The hole meets the song at its level (0.4 s on either side) and in phase. Nothing depends on the samples
-    that are replaced. Returns the same shape, on the model's device. InputError for arguments that cannot be,
-    such as a span that leaves the waveform."""
+    The hole meets the song in phase and, where no score says how loud it is, at its level (0.4 s on either
+    side). Nothing depends on the samples that are replaced. Returns the same shape, on the model's device.
+    InputError for arguments that cannot be, such as a span that leaves the waveform."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
     through = self.way(through, score, method)

@@ -119,9 +119,9 @@ def outpaint(
     """Continue a waveform; its own samples stay as they are, but for the crossfade at each joint.
 
     Returns it longer by round(seconds * 44100) samples a side, on the model's device. Each window's energy
-    stays within 3 dB of that of the song's nearest 12 s, each mel bin within 6 dB of its mean there; then the
-    level is made the same on both sides of the joint, and where windows meet. InputError for arguments that
-    cannot be."""
+    stays within 3 dB of that of the song's nearest 12 s, each mel bin within 6 dB of its mean there; then,
+    where no score says how loud it is, the level is made the same on both sides of the joint, and where
+    windows meet. InputError for arguments that cannot be."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
     n, new, side = waveform.shape[-1], round(SECONDS.check(seconds) * rate), SIDE.check(side)
     left, right = (new if side in (name, "both") else 0 for name in ("left", "right"))
@@ -164,22 +164,27 @@ def _chunks(filling, seed, n, fade=2205):
     "n samples of music from nothing, chunk by chunk; no more than a window is held."
     m, frames, hop = filling.walk.m, filling.walk.frames, filling.walk.m.mel.hop
     x, sound = torch.zeros(1, 2, m.unet.d_freq, 0, device=m.device), torch.zeros(2, 0, device=m.device)
-    # frame where x begins; samples given
-    original, generator, first, done = None, torch.Generator().manual_seed(seed), 0, 0
-    last, step = frames - border(frames), frames - border(frames) - context_frames(filling)
-    here, end = torch.arange(frames * hop, device=m.device), (frames - 1) * hop
+    original, generator, first, done = x, torch.Generator().manual_seed(seed), 0, 0
+    last = frames - border(frames)           # what lies behind it is left to the next window
+    step = last - context_frames(filling)    # by which a window moves on
     while done < n:
-        known, near = here[:frames] < x.shape[-1], x[..., :0] if original is None else original
-        x = advance(filling, F.pad(x, (0, frames - x.shape[-1])), known, near, generator, first)
-        held = here[:end] < sound.shape[-1]
-        sound = synthesise(m, x, F.pad(sound, (0, end - sound.shape[-1])), held, seed, frames, fade)
-        if original is None: original, loud = x, max(1, sound.abs().max().item())
+        x, sound = _next_window(filling, x, sound, original, generator, first, seed, fade)
+        if not original.shape[-1]: original, loud = x, max(1, sound.abs().max().item())
         x, sound = x[..., :last], sound[:, : (last - 1) * hop]
         # the last samples are still to be crossfaded, and the limiter looks ahead
         piece = limited_part(sound / loud, done - first * hop, sound.shape[-1] - fade - LOOK)
         yield piece[:, : n - done]
         done += piece.shape[-1]
         x, sound, first = x[..., step:], sound[:, step * hop :], first + step
+
+def _next_window(filling, x, sound, original, generator, first, seed, fade):
+    "A window's mel and sound, filled up behind what there is of x and sound."
+    m, frames, device = filling.walk.m, filling.walk.frames, x.device
+    known = torch.arange(frames, device=device) < x.shape[-1]
+    x = advance(filling, F.pad(x, (0, frames - x.shape[-1])), known, original, generator, first)
+    end = (frames - 1) * m.mel.hop
+    held = torch.arange(end, device=device) < sound.shape[-1]
+    return x, synthesise(m, x, F.pad(sound, (0, end - sound.shape[-1])), held, seed, frames, fade)
 
 # %% ../nbs/47_outpainting.ipynb #717f7937
 @patch

@@ -67,20 +67,21 @@ def render(self: Msanii,
     (see `load_score`), that has nothing the model plays, or does not fit into the memory, and for a model
     whose U-Net takes no score."""
     score, seed = load_score(score), seeds(seed, 1)[0]
-    walk, texture, preview = self._walk(steps, sampler, guidance, window, progress, callback, texture)
+    how = self._walk(steps, sampler, guidance, window, progress, callback, texture)
     table, loop = self.playable(score), LOOP.check(loop)
     seconds = loop_end(score) if loop else sound_end(score) + TAIL.check(tail)
     seconds = check_length(self, seconds, "the score's length in seconds")
     n = max(1, round(seconds * self.mel.sample_rate))
-    if loop:
-        table = unrolled(table, seconds)
-        waveform = self._round(table, n, seed, walk, texture, preview)
-    else:
-        parts = list(self._play(table, n, seed, walk, texture, preview))
-        waveform = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+    if loop: table = unrolled(table, seconds)
+    waveform = self._round(table, n, seed, *how) if loop else _whole(self._play(table, n, seed, *how))
     waveform = waveform / waveform.abs().max().clamp(min=1)
     if not stems: return waveform
     return self.loop_stems(waveform, table) if loop else self.stems(waveform, table)
+
+def _whole(parts):
+    "Waveforms (2, n_i) that follow one another, as one."
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 # %% ../nbs/48_render.ipynb #e0e667a3
 @patch

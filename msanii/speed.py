@@ -194,27 +194,7 @@ def by_onnx(m, name):
 
 RUNNERS.append(by_onnx)
 
-# %% ../nbs/54_speed.ipynb #f20bc56c
-@patch
-def export_onnx(self: Msanii, folder):
-    """Write unet.onnx, vocoder.onnx and onnx.json, which says what goes in and comes out, for programs
-    without torch. Returns the folder's path. InputError where onnx is not installed."""
-    if find_spec("onnx") is None: raise InputError("onnx is not installed: pip install 'msanii[onnx]'")
-    folder, about = Path(folder), _about(self)
-    folder.mkdir(parents=True, exist_ok=True)
-    m = copy.copy(self)
-    for name in ("unet", "vocoder"):
-        network, example, names = example_of(m, name)
-        if example[0].device != self.device: network = copy.deepcopy(network).cpu()
-        with replacing(folder / f"{name}.onnx") as temporary:
-            temporary.write_bytes(to_onnx(network, example, names))
-        shapes = dict(x=["batch", 2, self.mel.n_mels, "frames"], t=["batch"],
-                      cond=["batch", "1 or 2", self.unet.d_cond, "frames"])
-        about[name]["inputs"] = {n: dict(shape=shapes[n], dtype=str(x.dtype).removeprefix("torch."))
-                                 for n, x in zip(names, example)}
-    with replacing(folder / "onnx.json") as temporary: temporary.write_text(json.dumps(about, indent=1))
-    return folder
-
+# %% ../nbs/54_speed.ipynb #90a06884
 def _about(m):
     "What a program has to know that runs a model's networks by itself."
     standard, minmax, unet = m.mel.standard, m.mel.minmax, m.unet
@@ -235,6 +215,27 @@ def _about(m):
         vocoder=dict(outputs=out(m.mel.n_fft // 2 + 1), gives="magnitude of the STFT"),
         settings=asdict(m.settings),
     )
+
+# %% ../nbs/54_speed.ipynb #f20bc56c
+@patch
+def export_onnx(self: Msanii, folder):
+    """Write unet.onnx, vocoder.onnx and onnx.json, which says what goes in and comes out, for programs
+    without torch. Returns the folder's path. InputError where onnx is not installed."""
+    if find_spec("onnx") is None: raise InputError("onnx is not installed: pip install 'msanii[onnx]'")
+    folder, about = Path(folder), _about(self)
+    folder.mkdir(parents=True, exist_ok=True)
+    m = copy.copy(self)
+    for name in ("unet", "vocoder"):
+        network, example, names = example_of(m, name)
+        if example[0].device != self.device: network = copy.deepcopy(network).cpu()
+        with replacing(folder / f"{name}.onnx") as temporary:
+            temporary.write_bytes(to_onnx(network, example, names))
+        shapes = dict(x=["batch", 2, self.mel.n_mels, "frames"], t=["batch"],
+                      cond=["batch", "1 or 2", self.unet.d_cond, "frames"])
+        about[name]["inputs"] = {n: dict(shape=shapes[n], dtype=str(x.dtype).removeprefix("torch."))
+                                 for n, x in zip(names, example)}
+    with replacing(folder / "onnx.json") as temporary: temporary.write_text(json.dumps(about, indent=1))
+    return folder
 
 # %% ../nbs/54_speed.ipynb #4fb8dd18
 def asleep(env):

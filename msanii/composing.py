@@ -100,6 +100,9 @@ def read_tunes(songs, numbers, progress=True):
     return tunes
 
 # %% ../nbs/32_composing.ipynb #5b42a318
+# In what share of the windows each field is shown. part: of the plan, or of the music itself, some tokens;
+# role: of the music one or two whole roles (never together with `part`, so that in 55% of the windows none of
+# it is shown); nothing: neither chords, groove, density nor key, whatever their coins say.
 SHOWN = {
     "planner": dict(
         start=0.85, end=0.85, tune=0.25, form=0.7, chords=0.2, groove=0.15, density=0.25, part=0.2

@@ -146,7 +146,7 @@ def _(f):
         ("a beat found twice as often", np.sort(np.r_[true, true + 0.25]), 2 / 3),
         ("each beat found twice", np.sort(np.r_[true, true + 0.01]), 2 / 3),
         ("nothing found", true[:0], 0.0)):
-        equal(f(found, true), wanted, f"agreement(found, true), {words},")
+        equal(f(found, true), wanted, f"f_measure(found, true), {words},")
 
 # %% ../nbs/75_course.ipynb #d671135e
 @exercise("10", 1)

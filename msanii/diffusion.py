@@ -33,8 +33,8 @@ def cosine_betas(T=1000, s=0.008, max_beta=0.999):
     $u = t/T$.
 
     `s` keeps the first betas above zero, `max_beta` clips the last ones. Nichol and Dhariwal (2021), section
-    3.2; these defaults are the ones of Msanii. Raises ValueError where T < 1 or max_beta is not between 0 and
-    1."""
+    3.2; these defaults are those of the Msanii paper. Raises ValueError where T < 1 or max_beta is not
+    between 0 and 1."""
     return _betas_from(lambda u: math.cos((u + s) / (1 + s) * math.pi / 2) ** 2, T, max_beta)
 
 # %% ../nbs/10_diffusion.ipynb #1b54d544
@@ -224,7 +224,7 @@ def to_v(out, xt, t, schedule, objective="epsilon"):
 # %% ../nbs/10_diffusion.ipynb #a32482de
 def diffusion_loss(model, x0, t, eps, schedule, objective="epsilon", loss="l1"):
     """The simplified loss, a scalar: how far model(x_t, t) is from its target. Ho et al. (2020), equation 14;
-    Msanii uses l1.
+    the Msanii paper uses l1.
 
     x0, eps (b, ...); t (b,) integers; model is any callable, given t on the device of x0. ValueError on an
     unknown loss or objective, or an output of another shape than x0."""

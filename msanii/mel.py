@@ -107,7 +107,7 @@ def istft(spec, n_fft=2048, hop=1024, length=None):
 
 # %% ../nbs/01_mel.ipynb #21ba1285
 def magnitude(waveform, n_fft=2048, hop=1024):
-    """Magnitude of the `stft`, with its errors: waveform (..., n) -> float32 (..., k, t).
+    """Magnitude of the `stft`: waveform (..., n) -> float32 (..., k, t). Raises what `stft` raises.
 
     A sine of amplitude a that falls on a bin shows there as a * n_fft / 4."""
     return stft(waveform, n_fft, hop).abs()

@@ -27,6 +27,7 @@ SLOWEST, FASTEST = 40, 240  # beats a minute
 LIKED, OCTAVES = 110, 0.9   # the tempo that listeners like best, and how wide the bell of their liking is
 TAPPED, WIDTH = 85, 0.5     # the same, among a tempo, its double and its half
 COVERED = 0.67              # of the onset strength: shifts beyond it leave too few frames to compare
+SOUGHT = 0.7                # the same where a peak is sought near a multiple
 
 def _votes(r):
     """The lags that a beat may have (frames), the votes of the autocorrelation r (t,) for each, and how well
@@ -52,11 +53,12 @@ def _sharpen(r, lag):
     "The lag of a beat from that of its 2nd, 4th and 8th multiple, each sought near the one before."
     for m in (1, 2, 4, 8):
         near = round(lag * m)
-        if near + 3 >= 0.7 * len(r): break  # too few frames are left to compare
+        if near + 3 >= SOUGHT * len(r): break
         finer = _summit(r, near - 2 + r[near - 2:near + 3].argmax()) / m
         if abs(finer / lag - 1) < 0.06: lag = finer  # else it is another peak
     return lag
 
+# %% ../nbs/04_pulse.ipynb #c0dbcf10
 def _height(r, lag): return max(r[round(lag) - 1 : round(lag) + 2].max(), 0)
 
 def _octave(r, lag):

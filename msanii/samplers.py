@@ -78,6 +78,17 @@ def timesteps(steps, strength=1.0, T=1000):
     # first * i / gaps, rounded exactly
     return [(2 * first * i + gaps) // (2 * gaps) for i in reversed(range(gaps + 1))]
 
+# %% ../nbs/11_samplers.ipynb #288ec686
+def _check_generator(g):
+    if g is None: return
+    if not isinstance(g, torch.Generator):
+        raise ValueError(f"a generator is {g!r}, but it must be a torch.Generator (or None)")
+    if g.device.type != "cpu":
+        raise ValueError(
+            f"a generator lives on {g.device}: make it with torch.Generator(), so that any device gets the"
+            " same noise"
+        )
+
 # %% ../nbs/11_samplers.ipynb #45578836
 def noise(shape, generator=None, device=None, dtype=None):
     """Standard normal noise of `shape` (b, ...), drawn item by item on the CPU as float32, then moved to
@@ -95,17 +106,6 @@ def noise(shape, generator=None, device=None, dtype=None):
     for g in generators: _check_generator(g)
     z = [torch.randn(tuple(shape[1:]), generator=g) for g in generators]
     return (torch.stack(z) if z else torch.zeros(tuple(shape))).to(device=device, dtype=dtype)
-
-# %% ../nbs/11_samplers.ipynb #288ec686
-def _check_generator(g):
-    if g is None: return
-    if not isinstance(g, torch.Generator):
-        raise ValueError(f"a generator is {g!r}, but it must be a torch.Generator (or None)")
-    if g.device.type != "cpu":
-        raise ValueError(
-            f"a generator lives on {g.device}: make it with torch.Generator(), so that any device gets the"
-            " same noise"
-        )
 
 # %% ../nbs/11_samplers.ipynb #4a2f8bf0
 def _pairs(x, timesteps, schedule):

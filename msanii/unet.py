@@ -142,18 +142,19 @@ class UNet(nn.Module):
         attends = [level >= levels - attention for level in range(levels)]
         # audio channels in a token; what is left for a convolution to see
         channels, kernel = (2, (1, 3)) if join else (1, (3, 3))
-        res = lambda d_in: ResidualBlock(d_in, width, d_time, expansion, kernel)
-        att = lambda on: LinearAttention(width, heads, any_length=join) if on else nn.Identity()
-        pair = lambda d_in, on: nn.ModuleList([res(d_in), att(on)])
-        way = lambda d_in: nn.ModuleList(
-            [nn.ModuleList([pair(d_in, on) for _ in range(blocks)]) for on in attends])
-        between = lambda layer, size: nn.ModuleList(
-            [layer(width, width, (1, size), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]])
+        def block(d_in): return ResidualBlock(d_in, width, d_time, expansion, kernel)
+        def attend(on): return LinearAttention(width, heads, any_length=join) if on else nn.Identity()
+        def pair(d_in, on): return nn.ModuleList([block(d_in), attend(on)])
+        def way(d_in):
+            return nn.ModuleList([nn.ModuleList([pair(d_in, on) for _ in range(blocks)]) for on in attends])
+        def between(layer, size):
+            layers = [layer(width, width, (1, size), stride=(1, 2), padding=(0, 1)) for _ in attends[1:]]
+            return nn.ModuleList(layers)
 
         self.time = TimestepEmbedding(d_time, 4 * d_time)
         self.input = nn.Conv2d(channels * (d_freq + d_cond), width, kernel_size=1)
         self.down, self.downsample = way(width), between(nn.Conv2d, 3)
-        self.middle = nn.ModuleList([res(width), att(True), res(width)])
+        self.middle = nn.ModuleList([block(width), attend(True), block(width)])
         self.up, self.upsample = way(2 * width), between(nn.ConvTranspose2d, 4)
         self.output = nn.Conv2d(width, channels * d_freq, kernel_size=1)
 
@@ -193,7 +194,8 @@ def _tokens(self: UNet, x, cond):
 
 @patch
 def whole(self: UNet, frames, rows):
-    "So many frames, rounded up to what a network takes without padding; rows: of tokens, one if joined."
+    """The number of frames after padding: `frames` rounded up to a multiple. rows: of tokens, 1 if a token
+    holds both channels, else the number of channels."""
     # an instance norm needs two positions, so a single row keeps two frames at the lowest level
     multiple = self.multiple if rows > 1 else 2 * self.multiple
     return -(-frames // multiple) * multiple

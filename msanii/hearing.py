@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WEAR', 'filtered', 'higher', 'detuned', 'in_a_room', 'compressed', 'noisy', 'worn', 'transposed', 'in_other_keys',
-           'hearing_loss', 'HearingRecipe', 'train_transcriber']
+           'hearing_loss', 'HearingRecipe', 'grown', 'train_transcriber']
 
 # %% ../nbs/34_hearing.ipynb #cf87e653
 import functools
@@ -124,15 +124,29 @@ RECIPES["transcriber"] = {
         validate_every=75),
 }
 
+# %% ../nbs/34_hearing.ipynb #3a9c01d1
+def grown(weights, network):
+    """The weights of a transcriber (a state_dict), laid into a `network` that has longer kernels or more
+    blocks, so that it says the same with them. What does not fit stays as it is."""
+    weights = dict(weights)
+    for name, new in network.state_dict().items():
+        if name not in weights: weights[name] = torch.zeros_like(new) if ".contract." in name else new
+        beyond = new.shape[-1] - weights[name].shape[-1]
+        if name.endswith("mix.weight") and beyond > 0:
+            weights[name] = F.pad(weights[name], (beyond // 2, beyond // 2))
+    return weights
+
 # %% ../nbs/34_hearing.ipynb #5c8da414
 def train_transcriber(corpora, recipe=RECIPES["transcriber"]["small"], mel=None, **kwargs):
     """Train a transcriber on a rendered corpus or a list of them, by a `HearingRecipe`: (transcriber, mel,
     history).
 
-    mel is fitted if not given. kwargs go to `train`."""
+    mel is fitted if not given. kwargs go to `train`; its `init` may be the weights of a smaller transcriber
+    (`grown`)."""
     data, valid, about = training_data(corpora, recipe)
     mel = (mel or corpus_mel(corpora)).to(processes().device)
     torch.manual_seed(recipe.seed)
-    loss = functools.partial(hearing_loss, mel=mel, seed=recipe.seed)
-    network, history = train(Transcriber(**recipe.network), loss, data, recipe, valid, about=about, **kwargs)
+    loss, network = functools.partial(hearing_loss, mel=mel, seed=recipe.seed), Transcriber(**recipe.network)
+    if kwargs.get("init"): kwargs["init"] = grown(kwargs["init"], network)
+    network, history = train(network, loss, data, recipe, valid, about=about, **kwargs)
     return network, mel, history

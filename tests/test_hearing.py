@@ -7,7 +7,7 @@ from msanii.audio import InputError
 from msanii.hearing import WEAR, HearingRecipe, in_other_keys, train_transcriber, transposed, worn
 from msanii.pipeline import pretrained_vocoder
 from msanii.score import band_roll
-from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, find_notes, targets
+from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, Transcriber, find_notes, targets
 
 FRAME = 1024 / 44_100
 
@@ -79,6 +79,22 @@ def test_training_goes_on(tmp_path):
     again = train_transcriber(tmp_path / "c", HearingRecipe(steps=4, **how), mel, folder=tmp_path / "r",
                               progress=False)[0]
     for a, b in zip(whole.state_dict().values(), again.state_dict().values()): assert torch.equal(a, b)
+
+
+def test_training_begins_with_a_smaller_network(tmp_path):
+    "A network with more blocks and longer kernels says what the smaller one says; the way back is refused."
+    from msanii.corpus import render_corpus
+    from msanii.pop909 import Composed
+    try: render_corpus(Composed(), tmp_path / "c", [1], seconds=3, n_jobs=1, progress=False)
+    except InputError as error: pytest.skip(str(error))
+    torch.manual_seed(5)
+    small, mel = Transcriber(width=16, blocks=1, kernel=3), pretrained_vocoder()[1]
+    def trained(init, **network):
+        recipe = HearingRecipe(dict(width=16, **network), steps=1, lr=1e-12, batch=2, frames=64, ema_start=1)
+        return train_transcriber(tmp_path / "c", recipe, mel, init=init, progress=False)[0]
+    large, x = trained(small.state_dict(), blocks=2, kernel=7), torch.randn(1, 1, 128, 40)
+    assert torch.allclose(large(x), small(x), atol=1e-4)
+    with pytest.raises(InputError, match="init"): trained(large.state_dict(), blocks=1, kernel=3)
 
 
 def test_a_song_in_another_key():

@@ -67,12 +67,13 @@ def render(args, name):
 # Training by the clock
 
 class Clocked(training.Run):
-    "A run that ends at a time of day: its rate falls as time goes by, and it keeps its best validation."
+    """A run that ends at a time of day, after one step at least: its rate falls as time goes by, and it keeps
+    its best validation."""
     begun = until = None
 
     def batches(self, *args):
         for batch in super().batches(*args):
-            if time.time() > self.until: return
+            if self.done and time.time() > self.until: return
             yield batch
 
     def _correct(self):

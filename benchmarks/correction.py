@@ -23,7 +23,8 @@ from msanii.corpus import Grid, Windows, corpus_split
 from msanii.diffusion import Schedule, q_sample
 from msanii.samplers import noise
 from msanii.templates import Templates
-from msanii.training import RECIPES, at_level, train, unet_loss
+from msanii.lessons import at_level, unet_loss
+from msanii.training import RECIPES, train
 from msanii.unet import UNet
 
 from about import about, arguments, head, row

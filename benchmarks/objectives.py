@@ -23,7 +23,8 @@ from msanii.condition import SCORE_AND_CONTEXT, Condition
 from msanii.corpus import Grid, Windows, corpus_about, corpus_split
 from msanii.diffusion import Schedule, q_sample, target
 from msanii.samplers import Clipped, Denoiser, ddim, noise, timesteps
-from msanii.training import RECIPES, corpus_mel, draw, draw_condition, draw_keep, train
+from msanii.lessons import draw, draw_condition, draw_keep
+from msanii.training import RECIPES, corpus_mel, train
 from msanii.unet import UNet
 
 from about import about, arguments, head, key, row

@@ -567,8 +567,79 @@ def _(f):
         for i in range(1, n): average = decay * average + (1 - decay) * np.eye(n)[i]
         equal(f(n, decay), average, f"counts({n}, {decay})")
 
-# %% ../nbs/75_course.ipynb #46864fb3
+# %% ../nbs/75_course.ipynb #a31b0002
 @exercise("31", 1)
+def _(f):
+    for shown in ({}, {"score": 0.75}, {"score": 0.75, "context": 0.4}, {"a": 0.5, "b": 0.2, "c": 0.9}):
+        found = f(dict(shown))
+        assert isinstance(found, dict), f"cases({shown}) gives {found!r}; it should be a dict."
+        found = {frozenset(key): share for key, share in found.items() if share}
+        wanted = {}
+        for bits in np.ndindex(*[2] * len(shown)):  # each combination of shown (1) and hidden (0)
+            odds = [p if bit else 1 - p for bit, p in zip(bits, shown.values())]
+            wanted[frozenset(name for bit, name in zip(bits, shown) if bit)] = math.prod(odds)
+        assert set(found) == set(wanted), f"cases({shown}) has {len(found)} cases; there are {len(wanted)}."
+        for key in wanted: equal(found[key], wanted[key], f"cases({shown})[{set(key) or 'frozenset()'}]")
+
+@exercise("31", 2)
+def _(f):
+    rng = torch.Generator().manual_seed(0)
+    roll = torch.rand(3, 1, 176, 20, generator=rng) * (torch.rand(3, 1, 176, 20, generator=rng) < 0.1)
+    x0, scored = torch.zeros(3, 2, 128, 20), torch.tensor([True, False, True])
+    for i in (0, 2):
+        wanted = torch.stack([(item[0, 88:] > 0).sum(0).float() for item in roll])[i].view(1, 1, 1, 20)
+        for batch in (dict(roll=roll), dict(roll=roll, scored=scored)):
+            equal(f(batch, i, x0, rng), wanted, f"draw_strokes(batch, {i}, x0, rng)")
+    unknown = f(dict(roll=roll, scored=scored), 1, x0, rng)
+    assert unknown is None, "draw_strokes where nobody knows the notes should give None."
+
+# %% ../nbs/75_course.ipynb #a32b0002
+@exercise("32", 1)
+def _(f):
+    whole = [f"checkpoint-{step:08d}" for step in (500, 1500, 1000)]
+    for names, wanted in ((whole[:1], 500), (whole, 1500), (whole + ["checkpoint-00002000.tmp"], 1500),
+                          (["checkpoint-500", "checkpoint-1000", "notes.txt"], 1000)):
+        found = f(list(names))
+        assert type(found) is int, f"newest({names}) gives {found!r}; it should be the number {wanted}."
+        equal(found, wanted, f"newest({names})")
+    for names in ([], ["notes.txt"], ["checkpoint-00002000.tmp"]):
+        assert f(list(names)) is None, f"newest({names}) should be None."
+
+@exercise("32", 2)
+def _(f):
+    for steps, lr, warmup, decay in ((1000, 1.0, 100, 0.5), (2500, 5e-4, 200, 0.6), (300, 2.0, 0, 0.0)):
+        places = [(0, 1 / 3 if warmup else 1), (warmup, 1), ((1 - decay) * steps // 2 + warmup // 2, 1)]
+        if warmup: places.append((warmup // 2, 2 / 3))
+        if decay:
+            places += [(steps - decay * steps * share, 0.5 - 0.5 * math.cos(math.pi * share))
+                       for share in (0.75, 0.5, 0.25, 0.01)]
+        for step, share in places:
+            call = f"rate({round(step)}, {steps}, {lr}, {warmup}, {decay}) / lr"
+            found = f(round(step), steps, lr, warmup, decay)
+            assert found is not None, f"{call}: rate gives None: is a return missing?"
+            equal(found / lr, share, call, 1e-3)
+
+# %% ../nbs/75_course.ipynb #a33b0002
+@exercise("33", 1)
+def _(f):
+    for gradient, factor in ((1e-3, 1), (1e-9, 1), (1e-9, 1024), (-1e-9, 65_536.0), (2.0, 65_536.0),
+                             (-70.0, 1024.0), (5e-8, 1), (1e-12, 1024)):
+        with np.errstate(over="ignore"): x = float(np.float32(gradient * factor).astype(np.float16))
+        equal(bool(f(gradient, factor)), x != 0 and math.isfinite(x), f"survives({gradient}, {factor})")
+
+@exercise("33", 2)
+def _(f):
+    factor, quiet, wanted = 1024.0, 0, (1024.0, 0)
+    for step, finite in enumerate([True] * 7 + [False, True, False] + [True] * 4):
+        factor, quiet = wanted
+        if not finite: wanted = factor / 2, 0
+        elif quiet + 1 == 3: wanted = factor * 2, 0
+        else: wanted = factor, quiet + 1
+        found = f(factor, quiet, finite, 3)
+        equal(tuple(found), wanted, f"next_factor({factor:g}, {quiet}, {finite}, 3)")
+
+# %% ../nbs/75_course.ipynb #46864fb3
+@exercise("34", 1)
 def _(f):
     from msanii.pipeline import Msanii
     from msanii.unet import UNet
@@ -585,7 +656,7 @@ def _(f):
         for other in set(old) - {name}:
             assert new.parts[other] is old[other], f"the models do not share the {other}."
 
-@exercise("31", 2)
+@exercise("34", 2)
 def _(f):
     x, y = np.arange(6.0), np.ones((2, 2))
     first = f(dict(a=x, b=y))
@@ -598,7 +669,7 @@ def _(f):
         assert f(arrays) != first, f"digest is the same with another dictionary ({words})."
 
 # %% ../nbs/75_course.ipynb #621f8135
-@exercise("32", 1)
+@exercise("35", 1)
 def _(f):
     roll = (np.random.default_rng(0).random((88, 12)) < 0.2).astype(np.float32)
     roll[[0, 87]] = 1
@@ -606,7 +677,7 @@ def _(f):
     for n in (1, 5, 12): equal(f(roll.copy(), n), np.pad(roll, ((n, 0), (0, 0)))[:88], f"moved(roll, {n})")
     for n in (1, 7): equal(f(roll.copy(), -n), np.pad(roll, ((0, n), (0, 0)))[n:], f"moved(roll, {-n})")
 
-@exercise("32", 2)
+@exercise("35", 2)
 def _(f):
     part = np.array([True, True, False, False, True])
     equal(f({}, 3, 5), np.ones((3, 5)), "weights({}, 3, 5)")
@@ -616,7 +687,7 @@ def _(f):
         equal(f(told, 3, 5), wanted, f"weights({told}, 3, 5)")
 
 # %% ../nbs/75_course.ipynb #8a0226fa
-@exercise("33", 1)
+@exercise("36", 1)
 def _(f):
     gen = torch.Generator().manual_seed(0)
     shapes = {"a.lora_A.weight": (2, 6), "a.lora_B.weight": (5, 2), "b.c.lora_A.weight": (2, 3, 1, 1),
@@ -635,7 +706,7 @@ def _(f):
             wanted = share * change(weights, layer)
             equal(change(found, layer), wanted, f"the change of partly(..., {share:g})")
 
-@exercise("33", 2)
+@exercise("36", 2)
 def _(f):
     gen = torch.Generator().manual_seed(0)
     for m, n, rank in ((8, 5, 2), (5, 8, 1), (6, 6, 6)):
@@ -647,7 +718,7 @@ def _(f):
         equal((B @ A - change).norm(), rest, f"how far B A is from the change in {call}", 1e-4)
 
 # %% ../nbs/75_course.ipynb #1281972c
-@exercise("34", 1)
+@exercise("37", 1)
 def _(f):
     mel = torch.rand(3, 10, generator=torch.Generator().manual_seed(0))
     click = torch.zeros(2, 8)
@@ -660,7 +731,7 @@ def _(f):
         wanted[:, 10 - n :] += mel[:, :n].square() * 10 ** (-decibels / 10)
         equal(f(mel.clone(), frames, decibels), wanted.sqrt(), f"echoed(mel, {frames}, {decibels:g})")
 
-@exercise("34", 2)
+@exercise("37", 2)
 def _(f):
     from msanii.mel import hz_to_mel
     mel, centres = torch.rand(128, 5, generator=torch.Generator().manual_seed(0)), np.arange(1, 129)
@@ -672,12 +743,12 @@ def _(f):
         equal(f(mel.clone(), decibels), power.sqrt(), f"hummed(mel, {decibels:g})")
 
 # %% ../nbs/75_course.ipynb #49f691db
-@exercise("35", 1)
+@exercise("38", 1)
 def _(f):
     for teacher, student, times in ((20, 5, 2), (20, 10, 1), (64, 1, 6), (5, 3, 1), (4, 4, 0), (3, 8, 0)):
         equal(f(teacher, student), times, f"halvings({teacher}, {student})")
 
-@exercise("35", 2)
+@exercise("38", 2)
 def _(f):
     for i in range(3):
         x0, x = torch.randn(2, 5, generator=torch.Generator().manual_seed(i)).double()
@@ -688,12 +759,12 @@ def _(f):
         equal(f(alpha_s * x0 + sigma_s * noise, x, *numbers), alpha_t * noise - sigma_t * x0, call)
 
 # %% ../nbs/75_course.ipynb #fcb9b91c
-@exercise("36", 1)
+@exercise("39", 1)
 def _(f):
     for songs, seconds in ((1, 240), (1000, 30), (3, 1)):
         equal(f(songs, seconds), songs * (seconds * 44_100 // 1024) * 256, f"mel_bytes({songs}, {seconds})")
 
-@exercise("36", 2)
+@exercise("39", 2)
 def _(f):
     for windows, frames, rate in ((700, 512, 70_000), (10, 512, 5120), (1, 100, 5120), (10, 513, 5120)):
         wanted = math.ceil(windows * frames / rate)

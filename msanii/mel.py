@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['full_precision', 'check_grid', 'stft', 'overlap_add', 'check_length', 'istft', 'magnitude', 'hz_to_mel', 'mel_to_hz',
-           'mel_filters', 'StandardScaler', 'MinMaxScaler', 'MelTransform']
+           'mel_filters', 'StandardScaler', 'MinMaxScaler', 'MelTransform', 'fit_mel']
 
 # %% ../nbs/01_mel.ipynb #5821ee56
 import math
@@ -324,3 +324,12 @@ def guess(self: MelTransform, x):
     with full_precision(x):
         mel = self.inverse(x)
         return torch.maximum(self.unfilter @ mel, 0.4 * (self.spread @ mel))
+
+# %% ../nbs/01_mel.ipynb #8dfdbac7
+def fit_mel(data, n=64, mel=None):
+    """A MelTransform, frozen, whose statistics have seen `n` windows of `data`, each a dict with a `waveform`
+    (c, n); by default a new one, else `mel` itself is changed and returned."""
+    mel = (mel or MelTransform()).train()
+    with torch.no_grad():
+        for i in range(min(n, len(data))): mel(data[i]["waveform"][None])
+    return mel.eval()

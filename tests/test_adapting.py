@@ -11,7 +11,8 @@ from msanii.condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT
 from msanii.corpus import Mixed, Windows, record_corpus, render_corpus
 from msanii.pipeline import Msanii, merge, save_adapter
 from msanii.pop909 import Composed
-from msanii.training import RECIPES, UNetRecipe, draw_condition
+from msanii.lessons import draw_condition
+from msanii.training import RECIPES, UNetRecipe
 from msanii.unet import UNet
 
 needs_peft = lambda: pytest.importorskip("peft", reason="peft, an optional extra, is missing")

@@ -18,7 +18,8 @@ from msanii.pipeline import Settings, pretrained_vocoder
 from msanii.pop909 import Composed
 from msanii.score import BAND, DRUMS, band_notes, band_roll, parse_players, program_of, render_score
 from msanii.templates import ALL_PLAYERS, Templates, score_rows, wandering
-from msanii.training import UNetRecipe, at_level, train_unet
+from msanii.lessons import at_level
+from msanii.training import UNetRecipe, train_unet
 from msanii.unet import UNet
 
 

@@ -61,7 +61,8 @@ def corpus(tmp_path_factory):
 def test_a_field(corpus, row, tmp_path):
     "A Field in a recipe and a row in DRAWS: trained, saved with the weights, shown by name, guided alone."
     pytest.importorskip("accelerate")
-    from msanii.training import DRAWS, UNetRecipe, train_unet
+    from msanii.lessons import DRAWS
+    from msanii.training import UNetRecipe, train_unet
     from msanii.pipeline import save_part
     loudness = Field("loudness", 1)
     fields = Condition([*SCORE_AND_CONTEXT.fields.values(), loudness])

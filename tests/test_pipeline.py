@@ -1,4 +1,4 @@
-"""What 31_pipeline and 74_app cannot hold: the Hub (a local server), interrupted saves, the real process."""
+"""What 34_pipeline and 74_app cannot hold: the Hub (a local server), interrupted saves, the real process."""
 import hashlib
 import json
 import os

@@ -1,4 +1,4 @@
-"""What 30_training cannot hold: damaged checkpoints, loss that is no number, half-written and old files."""
+"""What 32_training cannot hold: damaged checkpoints, loss that is no number, half-written and old files."""
 import functools
 import json
 import math
@@ -15,9 +15,10 @@ from msanii import training
 from msanii.audio import InputError
 from msanii.condition import SCORE_AND_CONTEXT, Condition, Field
 from msanii.diffusion import Schedule
+from msanii.lessons import DRAWS, draw_condition, draw_keep, retuned, unet_loss
 from msanii.mel import MelTransform
-from msanii.training import (DRAWS, PARTS, RECIPES, Recipe, UNetRecipe, VocoderRecipe, checkpoints,
-                             draw_condition, draw_keep, paper_steps, train, unet_loss, warm_up)
+from msanii.training import (PARTS, RECIPES, Recipe, UNetRecipe, VocoderRecipe, checkpoints, paper_steps,
+                             train, warm_up)
 from msanii.unet import UNet
 
 RECIPE = UNetRecipe(dict(width=16, levels=2, blocks=1, heads=4, expansion=1), steps=8, batch=2, frames=4,
@@ -228,7 +229,7 @@ def test_retuned_is_the_tone_of_another_pitch(hz):
     n, index = 44_100, torch.arange(12)
     places = torch.arange(n, dtype=torch.float64)
     tone = lambda t: torch.sin(2 * math.pi * hz / 44_100 * t).float()
-    out = training.retuned(tone(places).expand(12, 2, n), index, share=1)
+    out = retuned(tone(places).expand(12, 2, n), index, share=1)
     assert out.shape == (12, 2, n * 200 // 206)
     steps = []
     for i in index.tolist():
@@ -239,7 +240,7 @@ def test_retuned_is_the_tone_of_another_pitch(hz):
         assert errors[steps[-1]] < 1e-3
     g = [torch.Generator().manual_seed(i + 2**30) for i in index.tolist()]
     assert steps == [int(torch.randint(-6, 7, (), generator=one)) for one in g] and len(set(steps)) > 5
-    again = training.retuned(tone(places).expand(2, 2, n), index[3:5], share=1)
+    again = retuned(tone(places).expand(2, 2, n), index[3:5], share=1)
     assert torch.equal(again, out[3:5])
 
 

@@ -2,16 +2,18 @@
 training on a few minutes of others?
 
     POP909=<folder or zip> python benchmarks/adapt.py [--program 46] [--music 20] [--minutes 30] [--rank 16]
-                                                      [--songs 800-859] [--seconds 10] [--strength 0.5 0.7]
+                                                      [--hear] [--songs 800-859] [--seconds 10]
+                                                      [--strength 0.5 0.7]
                                                       [--steps N] [--config FILE] [--model FOLDER] [--jobs 2]
 
 Songs of POP909 (composed ones without the variable) played by one General MIDI program stand in for a
 musician: 46 is a harp, 19 a church organ. Minutes of songs 1 to 300 are the recordings, `--music` of them,
-without scores, as MP3 files; excerpts of `--songs` are what is kept back (780-799 for choices, from 800 on
-for tables). Training goes on from the weights of the package (or --model) for `--minutes` of this machine, by
-an adapter of `--rank`, or with the whole network where that is 0; its first steps say how many steps that is.
-Then the model makes sounds as it did before: samples from noise alone, and style transfer of the held-out
-excerpts as a piano plays them.
+as MP3 files without scores (with --hear the transcriber hears some); excerpts of `--songs` are what is kept
+back (780-799 for choices, from 800 on for tables). Training goes on from the weights of the package (or
+--model) for `--minutes` of this machine, by an adapter of `--rank`, or with the whole network where that is
+0; its first steps say how many steps that is.
+Then the model makes sounds as it did before: samples from noise alone, style transfer of the held-out
+excerpts as a piano plays them, and the excerpts' scores, written for a piano, played.
 
 Prints their Fréchet distances from what was kept back, before and after, and what training took: minutes,
 steps, memory. `kept back, odd against even` is what chance alone makes, `piano` what style transfer began
@@ -34,6 +36,7 @@ from msanii.pipeline import save_adapter
 from msanii.pop909 import excerpt, open_songs
 from msanii.report import evaluate_folders
 from msanii.score import render_score
+from msanii.transcribe import Listener
 from msanii.training import RECIPES, UNetRecipe
 
 from about import about, arguments, head, key, row
@@ -63,6 +66,15 @@ def keep(path, make):
     return path
 
 
+def write_score(path, score):
+    "A score whose pitched instruments are all the piano, as MIDI."
+    if path.exists(): return
+    path.parent.mkdir(exist_ok=True)
+    score.instruments = [i for i in score.instruments if not i.is_drum]
+    for instrument in score.instruments: instrument.program = 0
+    with replacing(path) as temporary: score.write(str(temporary))
+
+
 def recordings(songs, top, args):
     "The musician's folder: minutes of songs 1 to 300, as many as asked for."
     folder, left = top / "recordings", args.music * 60
@@ -84,10 +96,17 @@ def kept_back(songs, top, args):
         half = top / ("odd" if number % 2 else "even") / real.name
         keep(half, lambda: load_audio(real))
         keep(top / "piano" / f"{number:03d}.flac", lambda: played(score(), 0, n))
+        write_score(top / "scores" / f"{number:03d}.mid", score())
         found.append(number)
     if len(found) < 8:
         raise InputError(f"--songs {args.songs}: {len(found)} of them are in {songs.name}; give 8 or more")
     return found
+
+
+def fit(x, args):
+    "Cut or filled to as many seconds as all others."
+    n = round(args.seconds * SAMPLE_RATE)
+    return torch.nn.functional.pad(x[:, :n], (0, max(0, n - x.shape[1])))
 
 
 def made(m, top, songs, args, when):
@@ -99,6 +118,8 @@ def made(m, top, songs, args, when):
         for s in args.strength:
             kinds[f"style transfer, strength {s:g}"] = lambda s=s: m.style_transfer(
                 piano(), strength=s, seed=number, **how)
+        score = top / "scores" / f"{number:03d}.mid"
+        kinds["a piano's score, played"] = lambda: fit(m.render(score, seed=number, **how), args)
         for kind, make in kinds.items():
             found[kind] = top / when / kind
             keep(found[kind] / f"{number:03d}.flac", make)
@@ -189,7 +210,8 @@ def main(args):
     depends |= dict(weights=m.fingerprint(), source=songs.name, recipe=config)
     top = Path(args.out) / key(__file__, **depends)
     songs_apart = kept_back(songs, top, args)
-    corpus = record_corpus(recordings(songs, top, args), top / "corpus", n_jobs=args.jobs, progress=False)
+    corpus = record_corpus(recordings(songs, top, args), top / "corpus", n_jobs=args.jobs, progress=False,
+                           scores=Listener(args.model) if args.hear else None)
     before = made(m, top, songs_apart, args, "before")
     new, took = trained(m, corpus, top, args)
     after = made(new, top, songs_apart, args, "after")
@@ -209,6 +231,7 @@ if __name__ == "__main__":
     parser.add_argument("--music", type=float, default=20.0, help="minutes of recordings")
     parser.add_argument("--minutes", type=float, default=30.0, help="of training")
     parser.add_argument("--rank", type=int, default=16, help="of the adapter; 0: the whole network learns")
+    parser.add_argument("--hear", action="store_true", help="the recordings' scores, and learn with them")
     parser.add_argument("--songs", default="800-859", help="first-last, kept back")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each sound")
     parser.add_argument("--start", type=float, default=30.0, help="s into each song that is kept back")

@@ -44,7 +44,7 @@ from .report import evaluate_folders, report_table
 from .sampling import BATCH
 from .score import find_soundfont, render_score
 from .templates import Templates
-from .transcribe import THRESHOLD
+from .transcribe import THRESHOLD, Listener
 from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
 from .render import LOOP_END
 from .walk import SEED, STEPS, Parameter, Switch
@@ -386,6 +386,7 @@ def corpus(
     programs: bool = False,  # play with other instruments, drawn song by song
     instruments: str = None,  # of which set: random, keyboards, mallets, guitars, strings, brass or winds
     seconds: float = None,  # of each song, from a place drawn for it (all); of a piece of a recording (60)
+    hear: bool = False,  # the scores of recordings, by the transcriber, so that they are learned with them
     rests: bool = False,  # silence it for a moment here and there, drawn song by song
     arrange: str = None,  # arrange each song first: band (other players, bass, drums) or study
     soundfont: str = None,  # an .sf2 file, instead of the one that comes along
@@ -394,7 +395,8 @@ def corpus(
     "Render songs, or cut recordings, into a corpus to train on; call it again to go on where it was."
     given = dict(songs=songs, programs=programs, instruments=instruments, rests=rests, arrange=arrange,
                  soundfont=soundfont)
-    if _are_recordings(data): return _record(data, out, seconds, jobs, given)
+    if _are_recordings(data): return _record(data, out, seconds, hear, jobs, given)
+    if hear: raise InputError("--hear is for recordings, whose scores nobody knows: leave it out")
     import msanii.arranging  # it fills the table of arrangements
     data = download("data") if data == "download" else data
     source = Composed() if data == "composed" else open_songs(data)
@@ -559,11 +561,12 @@ def _are_recordings(data):
                          "give a folder with some of either in it, at any depth")
     return True
 
-def _record(data, out, seconds, jobs, given):
+def _record(data, out, seconds, hear, jobs, given):
     "Cut recordings into a corpus; given: options of songs, which mean nothing here."
     for name, value in given.items():
         if value: raise InputError(f"--{name} is for scores, and {data} holds recordings: leave it out")
-    return _made(record_corpus(Recordings(data), out, seconds or 60, n_jobs=jobs), str(data), "piece")
+    scores = Listener() if hear else None
+    return _made(record_corpus(Recordings(data), out, seconds or 60, scores, jobs), str(data), "piece")
 
 # %% ../nbs/74_app.ipynb #e1b568a2
 def _adapt(network, source, config, steps, corpora, out, rank, workers, show):
@@ -668,6 +671,7 @@ EXAMPLES = {
         "msanii corpus --data my-midi-files --seconds 30 --songs train",
         "msanii corpus --data POP909.zip --arrange band --out bands",
         "msanii corpus --data my-recordings --out mine             # wav, flac, ogg or mp3, without scores",
+        "msanii corpus --data my-recordings --hear --out mine      # with the scores that are heard",
     ),
     "templates": ("msanii templates --soundfont my.sf2 --out model",),
     "train": (

@@ -158,11 +158,15 @@ def _bounds(distance, in_a, value, times, rng):
     draws = [distance(draw(ia), draw(ib)) for _ in range(times)]
     return np.nanquantile(draws, [0.025, 0.975]) + value - np.nanmean(draws)
 
-def _floor(distance, in_a, times, rng):
-    "What 95% of random divisions of both sets stay below."
-    n, na = len(in_a), in_a.sum()
-    dealt = [rng.permutation(n) for _ in range(times)]
-    return np.quantile([distance(_count(order[:na], n), _count(order[na:], n)) for order in dealt], 0.95)
+def _floor(kind, a, b, units, times, rng):
+    "What 95% of random divisions of both sets stay below, each in `units` of its own."
+    rows, na, found = [*a, *b], len(a), []
+    in_a = np.arange(len(rows)) < na
+    for _ in range(times):
+        order = rng.permutation(len(rows))
+        x, y = units([rows[i] for i in order[:na]], [rows[i] for i in order[na:]])
+        found.append(DISTANCES[kind](x + y, na)(in_a * 1.0, ~in_a * 1.0))
+    return np.quantile(found, 0.95)
 
 # %% ../nbs/71_distances.ipynb #78c097ac
 def compare_sets(
@@ -171,18 +175,21 @@ def compare_sets(
     kind="frechet",  # frechet or kernel
     times=200,       # draws for the interval, and random divisions for the floor
     seed=0,          # of the draws
+    standard=True,   # count in b's deviations, as `standardise`; False: take the features as they are
 ):
     """The distance of two sets of features, and how far to believe it: a dict.
 
     value; low and high (bootstrap over pieces, 95%, centred on the value); floor (what 95% of random
-    divisions of both sets stay below); apart (value > floor). `InputError` for fewer than two pieces, or
-    features that differ."""
+    divisions of both sets stay below, each counted in the deviations of its own second set); apart
+    (value > floor). `InputError` for fewer than two pieces, or features that differ."""
     if kind not in DISTANCES: raise InputError(f"kind is {kind!r}: give one of {', '.join(DISTANCES)}.")
-    distance, in_a = _distance(kind, a, b)
+    units = standardise if standard else lambda a, b: (a, b)
+    a, b = _pieces(a, "a"), _pieces(b, "b")
+    distance, in_a = _distance(kind, *(units(a, b) if a[0].shape[1] == b[0].shape[1] else (a, b)))
     rng, value = np.random.default_rng(seed), distance(in_a * 1.0, ~in_a * 1.0)
     low, high = _bounds(distance, in_a, value, times, rng)
     if kind == "frechet": low = max(low, 0.0)
-    floor = _floor(distance, in_a, times, rng)
+    floor = _floor(kind, a, b, units, times, rng)
     return dict(value=value, low=float(low), high=float(high), floor=float(floor), apart=bool(value > floor))
 
 # %% ../nbs/71_distances.ipynb #c4a9bb41

@@ -131,7 +131,7 @@ def _rows(files, family): return [np.array(f["features"][family]) for f in files
 def _distances(a, b, families):
     "Both distances of each family of features, where each set has four pieces or more."
     if min(len(a), len(b)) < 4: return {}  # 3 and 3 can be divided in 10 ways only: too few for 95%
-    sets = {family: standardise(_rows(a, family), _rows(b, family)) for family in families}
+    sets = {family: (_rows(a, family), _rows(b, family)) for family in families}
     return {family: {kind: compare_sets(*both, kind) for kind in DISTANCES} for family, both in sets.items()}
 
 def _strangeness(a, b, families):

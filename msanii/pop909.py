@@ -7,7 +7,7 @@ __all__ = ['SPLITS', 'URL', 'Span', 'Song', 'split', 'Composed', 'Pop909', 'Midi
            'example_song']
 
 # %% ../nbs/21_pop909.ipynb #61e718c0
-import functools, hashlib, http.client, io, os, re, urllib.error, urllib.request, zipfile, zlib
+import functools, hashlib, http.client, io, os, re, sys, urllib.error, urllib.request, zipfile, zlib
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,12 +293,21 @@ def download(
     os.replace(part, path)
     return path
 
+# %% ../nbs/21_pop909.ipynb #21a0da02
+@functools.cache
+def _say_composed():
+    "Tell the reader of a notebook, once, that these are not the songs of the text."
+    if "ipykernel" in sys.modules:
+        print("POP909 is not at hand, so composed songs take its place, and figures differ from the text's. "
+              'To get it: os.environ["POP909"] = str(msanii.pop909.download("data"))', file=sys.stderr)
+
 # %% ../nbs/21_pop909.ipynb #290d9f4a
 def open_songs(path=None):
     """The songs at `path`, POP909's or any folder of MIDI files, else of the environment variable POP909;
     else composed ones."""
     path = path or os.environ.get("POP909")
     if not path:
+        _say_composed()
         return Composed()
     try:
         return Pop909(path)

@@ -15,7 +15,7 @@ from msanii.corpus import (USUAL_LEVELS, Grid, Recordings, Windows, check_pieces
                            record_corpus, render_corpus)
 from msanii.long import LOUD
 from msanii.pop909 import Composed
-from msanii.score import song_by_rules
+from msanii.score import render_score, song_by_rules
 
 QUIET = dict(n_jobs=1, progress=False)
 
@@ -142,6 +142,18 @@ def test_scores_from_a_function(tmp_path):
     items = [Windows(folder, 64, [n])[0] for n in (1, 2)]
     assert all(item["scored"] is True and item["roll"].any() for item in items)
     assert not torch.equal(items[0]["roll"], items[1]["roll"])
+
+
+def test_heard_scores(tmp_path, monkeypatch, capsys):
+    "The command hears recordings itself; what is no recording needs no hearing."
+    monkeypatch.chdir(tmp_path)
+    save_audio(Path("rec/a.flac"), render_score(song_by_rules(1, seconds=8)))
+    assert main("corpus --data rec --hear --out mine --jobs 1".split()) == 0
+    item = Windows("mine", 128)[0]
+    assert item["scored"] is True and item["roll"].any()
+    assert main("corpus --data composed --songs 1 --hear --out other --jobs 1".split()) == 2
+    assert "--hear is for recordings" in capsys.readouterr().err
+    assert main("corpus --data rec --out mine --jobs 1".split()) == 2  # another corpus: it has no scores
 
 
 def test_windows_must_lie_within_pieces(tmp_path):

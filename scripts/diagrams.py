@@ -106,7 +106,7 @@ def pipeline(d):
     x, y, w, h = 20, 40, 128, 56
     d.text(20, 20, "nothing, chords, a key, words", 12, "start", SOFT)
     composer = d.box(x, y, w, h, "composer\n14, 32, 50", "network")
-    score = d.box(x + 190, y, w, h, "score\n20 to 26", "data")
+    score = d.box(x + 190, y, w, h, "score\n19 to 26", "data")
     guess = d.box(x + 380, y, w, h, "first guess\n27", "rule")
     unet = d.box(x + 380, y + 110, w, h, "U-Net\n12, 29, 48", "network")
     noise = d.box(x + 190, y + 110, w, h, "noise\n10, 11", "noise")

@@ -1,4 +1,4 @@
-"""Diagrams of the notebooks 13 to 15 and 20 to 25."""
+"""Diagrams of the notebooks 13 to 15 and 19 to 25."""
 import math
 
 from diagrams import SOFT, diagram
@@ -118,6 +118,27 @@ def frame_block(d):
     d.line((68, 70), (68, 34), (709, 34), (709, 75)).line((724, 92), (752, 92))
     d.text(390, 22, "what came in, unchanged", 11, fill=SOFT)
     d.text(180, 138, "mixes frames", 11, fill=SOFT).text(516, 138, "mix features", 11, fill=SOFT)
+
+
+@diagram(760, 240)
+def midi_bytes(d):
+    "A MIDI file of one note, byte by byte: a header, and a track of three events"
+    rows = (
+        ("the header", (("4D 54 68 64", "M T h d", "plain"), ("00 00 00 06", "6 bytes follow", "plain"),
+                        ("00 01", "type 1", "known"), ("00 01", "1 track", "known"),
+                        ("01 E0", "480 ticks\na beat", "known"))),
+        ("a track", (("4D 54 72 6B", "M T r k", "plain"), ("00 00 00 0D", "13 bytes follow", "plain"),
+                     ("00", "at\nonce", "rule"), ("90 3C 5A", "key 60 down,\nvelocity 90", "data"),
+                     ("83 60", "480 ticks\nlater", "rule"), ("80 3C 00", "key 60 up", "data"),
+                     ("00", "at\nonce", "rule"), ("FF 2F 00", "end of\nthe track", "new"))))
+    for y, (name, parts) in zip((40, 150), rows):
+        d.text(20, y - 16, name, 12, "start", SOFT)
+        x = 20
+        for digits, words, kind in parts:
+            w = 34 * len(digits.split())
+            d.box(x, y, w, 30, digits, kind, 12, round=2)
+            d.text(x + w / 2, y + 48, words, 11)
+            x += w
 
 
 @diagram(760, 210)

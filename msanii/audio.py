@@ -486,10 +486,10 @@ def load_audio(path, sample_rate=SAMPLE_RATE, channels=2, start=0.0, seconds=Non
     """The sound file (wav, flac, ogg or mp3) as a float32 tensor (channels, n) at `sample_rate`.
 
     `start` and `seconds` choose an excerpt, of round(seconds * sample_rate) samples or fewer if the file ends
-    first. What there is counts, not what a header says: a stream, and files that were joined, are read to
-    their end, and a file that was cut off gives what it still holds, with a warning where its format can
-    tell. Raises `InputError` if the file is missing, damaged, no sound, or empty, if it holds NaN, or if it
-    ends before `start`."""
+    first. Where the rate is changed, some 10 ms at either end of an excerpt differ from the whole. What there
+    is counts, not what a header says: a stream, and files that were joined, are read to their end, and a file
+    that was cut off gives what it still holds, with a warning where its format can tell. Raises `InputError`
+    if the file is missing, damaged, no sound, or empty, if it holds NaN, or if it ends before `start`."""
     start = check_number(start, "start", "seconds, 0 or more", 0)
     if seconds is not None: seconds = check_number(seconds, "seconds", "seconds above 0, or None", 1e-9)
     samples, rate = _read(path, start, seconds)
@@ -550,8 +550,8 @@ def replacing(path):
 
 # %% ../nbs/00_audio.ipynb #8acc0f59
 def locked(folder):
-    """A context in which one process at a time is, of a user's on this machine: for what is read, changed and
-    written again in a folder. Not to be taken twice by one."""
+    """A context that only one of a user's processes on this machine can be inside at a time. Use it around
+    reading, changing and rewriting files of a folder. A process must not enter it twice."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else ""
     return FileLock(Path(tempfile.gettempdir()) / f"msanii-{user}-{name}.lock")
@@ -601,16 +601,20 @@ def save_audio(path, waveform, sample_rate=SAMPLE_RATE):
 
 # %% ../nbs/00_audio.ipynb #1db3fb8d
 def save_parts(path, parts, channels=2, sample_rate=SAMPLE_RATE):
-    """Write waveforms (c, n) that follow one another into a file, as `save_audio` writes one, and hold no
-    more than one of them. Where any leaves [-1, 1], all are scaled down alike. Returns how many samples they
-    are."""
+    """Write waveforms (channels, n) that follow one another into a file, as `save_audio` writes one, and hold
+    no more than one of them. Where any leaves [-1, 1], all are scaled down alike. Returns how many samples
+    they are. Raises `InputError` as `save_audio`, and for a part of other channels."""
     path, suffix = Path(path), Path(path).suffix.lower()
     check_format(path, channels, sample_rate)
     with replacing(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as raw:
         peak, count = 1.0, 0
         for part in (check_waveform(part) for part in parts):
+            if part.ndim != 2 or len(part) != channels:
+                raise InputError(f"{path}: a part has shape {tuple(part.shape)}: give ({channels}, samples), "
+                                 "or say how many `channels` there are.")
             peak, count = max(peak, part.abs().max().item()), count + part.shape[-1]
             raw.write(part.detach().cpu().T.contiguous().numpy())
+        if not count: raise InputError(f"{path}: there are no parts: give one waveform or more.")
         raw.seek(0)
         read = lambda: np.frombuffer(raw.read(4 * channels * 2**14), np.float32).reshape(-1, channels)
         try: _encode(temporary, _until(read, peak), channels, sample_rate, suffix)

@@ -239,7 +239,8 @@ class _FilterBank(_KeepFloat32):
         cover = filters.sum(dim=0)  # of each bin, by all filters
         first, last = (cover > 1e-4).nonzero()[[0, -1], 0].tolist()
         nearest = torch.arange(len(cover)).clamp(first, last)  # an uncovered bin is treated as its neighbour
-        spread = (filters.T / filters.sum(dim=1) / cover[:, None])[nearest]
+        sums = filters.sum(dim=1).clamp(min=1e-9)  # some filters may be empty
+        spread = (filters.T / sums / cover[:, None])[nearest]
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("unfilter", torch.linalg.pinv(filters.double()).float(), persistent=False)
         self.register_buffer("spread", spread, persistent=False)

@@ -96,8 +96,11 @@ def find_notes(p, threshold=0.3, sustain=0.55, drums=0.4, seconds=1024 / 44_100)
     """The notes of what a `Transcriber` says, probabilities p (272, t): a float64 array (N, 5), by onset.
 
     A row is onset (s), offset (s), pitch, velocity (1 to 127), and whether it is a drum. threshold: of keys
-    struck; sustain: of keys sounding; drums: of drums; seconds: of a frame."""
+    struck; sustain: of keys sounding; drums: of drums; seconds: of a frame. A drum lasts 4 frames at velocity
+    100: the network does not say how hard it is hit. Raises ValueError for other shapes."""
     p, rows = np.asarray(p, np.float64), []
+    if p.ndim != 2 or len(p) != ROWS:
+        raise ValueError(f"find_notes: p has shape {p.shape}; it takes ({ROWS}, frames)")
     struck, sounding, loudness = (p[PLACES[name]] for name in ("struck", "sounding", "loudness"))
     key, frame, shift = peaks(struck, threshold)
     for i, (k, f) in enumerate(zip(key, frame)):  # sorted by key, then by frame

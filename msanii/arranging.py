@@ -14,6 +14,7 @@ import pretty_midi
 from .chords import parse_chord
 from .corpus import ARRANGEMENTS, with_rests
 from .score import BAND, band_role, notes
+from .sheet import bar_lines
 
 # %% ../nbs/28_arranging.ipynb #0b5d24df
 # General MIDI programs that a role is played by
@@ -29,7 +30,8 @@ LOUD = {"MELODY": 100, "BRIDGE": 72, "PIANO": 78, "BASS": 92, "DRUMS": 92}  # me
 def _beats(song):
     "The times of the beats (s), and which of them begin a bar."
     if song.beats is not None and len(song.beats) > 1:
-        return song.beats[:, 0], song.beats[:, 2] > 0
+        three = bar_lines(song.beats)[1] == 3  # POP909 marks two bars of three as one of six
+        return song.beats[:, 0], song.beats[:, 1 if three else 2] > 0
     beats, bars = song.score.get_beats(), song.score.get_downbeats()
     return beats, np.isin(np.round(beats, 3), np.round(bars, 3))
 
@@ -41,7 +43,7 @@ def _bass_notes(song):
     "At each beat the bass's pitch class: of the chord that holds, else of the lowest note; None in silence."
     times, _ = _beats(song)
     low = notes(song.score)
-    spans = [s for s in song.chords if s.label != "N"]
+    spans = [s for s in song.chords if parse_chord(s.label).bass is not None]
     classes = []
     for t in times:
         span = next((s for s in spans if s.start - 0.05 <= t < s.end - 0.05), None)
@@ -53,7 +55,7 @@ def _bass_notes(song):
 
 # %% ../nbs/28_arranging.ipynb #88d73cd3
 def bass_line(song, seed, program=33):
-    "A bass track: roots of the chords in one of four patterns."
+    "A bass track: the lowest notes of the chords in one of four patterns."
     rng, track = np.random.default_rng((seed, 1)), _track("BASS", program)
     (times, bars), kind, low = _beats(song), int(rng.integers(4)), int(rng.integers(26, 34))
     for i, (start, end, root) in enumerate(zip(times[:-1], times[1:], _bass_notes(song))):

@@ -31,7 +31,7 @@ def _write_song(folder, number, waveform, table):
     "The two files of a song, each whole or not there, the waveform last; a loud song is turned down."
     file, louder = Path(folder) / f"{number:03d}.npy", max(1.0, waveform.abs().max().item())
     waveform = waveform / louder
-    table[:, 3] /= louder**0.5  # an amplitude is the square of a velocity
+    table = table * np.array([1, 1, 1, louder**-0.5, 1, 1, 1])  # an amplitude is the square of a velocity
     with replacing(file.with_suffix(".notes.npy")) as temporary:
         np.save(temporary, table)
     with replacing(file) as temporary:
@@ -104,8 +104,8 @@ def _changed(song, arrange, programs, seconds, rests):
     "The score of a `Song` as a corpus wants it."
     score = arrange(song, song.number) if arrange else song.score
     score = change_programs(score, song.number, instruments_of(programs)) if programs else score
-    score = random_excerpt(score, seconds, song.number) if seconds else score
-    return with_rests(score, song.number) if rests else score
+    score = random_excerpt(score, seconds, (song.number, 5)) if seconds else score
+    return with_rests(score, (song.number, 6)) if rests else score
 
 # %% ../nbs/22_corpus.ipynb #3094ae65
 def _leave_with(parent, watched=set()):
@@ -435,6 +435,11 @@ class Recordings:
 USUAL_LEVELS = (0.025, 0.1)  # of rendered songs, root mean square
 
 # %% ../nbs/22_corpus.ipynb #04e80267
+def _piece_seconds(length, most):
+    "Of the whole seconds that a piece may last, those that leave the longest last piece of a recording."
+    def last(step): return (length - (math.ceil(length / step) - 1) * step) / step
+    return max(range(max(1, most // 2), most + 1), key=lambda step: (last(step), step))
+
 def _hear(path, seconds):
     """What there is to know of a recording before it is cut: its samples, the factor that brings it to a
     level within `USUAL_LEVELS`, and in how many pieces of how many whole seconds it is cut."""
@@ -447,7 +452,7 @@ def _hear(path, seconds):
         raise InputError(f"{path} lasts {n / SAMPLE_RATE:.2f} s: give recordings of a second or more.")
     if level <= 1e-5:
         raise InputError(f"{path} is silent: give recordings in which something sounds.")
-    step = math.ceil(n / SAMPLE_RATE / math.ceil(n / SAMPLE_RATE / seconds))
+    step = _piece_seconds(n / SAMPLE_RATE, seconds)
     gain = min(min(max(level, USUAL_LEVELS[0]), USUAL_LEVELS[1]) / level, 1 / peak)
     return dict(samples=n, gain=gain, step=step, pieces=math.ceil(n / (step * SAMPLE_RATE)))
 

@@ -88,8 +88,8 @@ def draw_context(batch, i, x0, rng):
     "Item i of x0 itself (1, c, f, t), and which of its frames are kept."
     return x0[i : i + 1], draw_keep(x0.shape[-1], rng).to(x0.device)
 
-# draw(batch, i, x0, rng) -> values (1, 1 or c, rows, t) of item i, or a pair of them and where they show,
-# or None
+# name of a field: function (batch, i, x0, rng) -> values (1, 1 or c, rows, t) of item i, or a pair of them
+# and where they show, or None
 DRAWS = {"score": draw_score, "context": draw_context}
 
 # %% ../nbs/31_lessons.ipynb #24bd832a

@@ -20,7 +20,7 @@ from .phase import TURN, peaks, turn_on
 from .walk import cover
 
 # %% ../nbs/41_long.ipynb #84d11294
-LOUD = (0.025, 0.1)  # root mean square of five seconds of most training songs
+LOUD = (0.025, 0.1)  # root mean square, the `USUAL_LEVELS` of a corpus
 
 def rms(waveform):
     "Root mean square of all samples of a waveform, a float; 0 if there are none."

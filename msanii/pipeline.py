@@ -100,7 +100,7 @@ class Msanii:
         unet=None,  # the network that denoises; the paper's, untrained, if None, and so for the next two
         vocoder=None,  # from mel to magnitude
         mel=None,  # the mel transform
-        settings=None,  # a `Settings`
+        settings=None,  # a `Settings`; the paper's if None
         condition=None,  # what the U-Net takes; if None, score and context where their rows fit
         **others,  # further parts, by their names in `PARTS`
     ):
@@ -397,6 +397,7 @@ def _from_hub(source, revision):
 def fingerprint(self: Msanii):
     "A SHA-256 of all weights and settings of the model, 64 hexadecimal digits."
     digest = hashlib.sha256(json.dumps(asdict(self.settings)).encode())
+    # two conditions are older than their names, and fingerprints with them stay as they were
     if self.condition not in (Condition(), SCORE_AND_CONTEXT):
         digest.update(json.dumps(self.condition.settings()).encode())
     for part in self.parts.values():

@@ -98,7 +98,8 @@ def _on_grid(table, times):
 def midi_beats(score, more=0):
     """Beats (B, 3) of a MIDI file, as in a `Song`, by its tempo and time signatures; 4/4 where it has none.
 
-    more: beats after the end of its last note."""
+    A bar that is no whole number of quarters, such as 7/8, counts as the nearest whole number. more: beats
+    after the end of its last note."""
     per_beat, end = score.resolution, score.time_to_tick(sound_end(score))
     last = score.time_to_tick(max(n.start for i in score.instruments for n in i.notes))
     # the sixteenth nearest to the last stroke is one of them

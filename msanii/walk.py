@@ -142,7 +142,9 @@ def cover(length, size, overlap):
     return [(s, ramp / total[s]) for s in slices]
 
 # %% ../nbs/40_walk.ipynb #ef2e8b69
-TOGETHER = 2048  # frames of windows that are heard at once: weights are laid out once for all of them
+# frames of windows that are heard at once, since weights are laid out once for all of them: 0.1 GB for the
+# paper's network, also where a window had to be shorter for want of memory
+TOGETHER = 2048
 
 class Windowed(Around):
     """A denoiser that hears x (b, c, f, t) of any length through windows of `frames` frames, which overlap by

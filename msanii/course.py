@@ -24,7 +24,9 @@ def exercise(notebook, number):
 def check(notebook, number, f):
     """Does f solve an exercise? Prints what is wrong with it, if anything, and returns whether it is right.
 
-    notebook: its two digits, "15"; number: of the exercise in it. ValueError if it has no check."""
+    notebook: its two digits, "15"; number: of the exercise in it. ValueError if it has no check;
+    RuntimeError under python -O, which would find every solution right."""
+    if not __debug__: raise RuntimeError("checks are assertions, and python -O skips them: start it without -O")
     if (notebook, number) not in CHECKS:
         have = ", ".join(f"{k}" for n, k in CHECKS if n == notebook) or "none"
         raise ValueError(f"exercise {number} of notebook {notebook!r} has no check; those that have: {have}")
@@ -996,9 +998,12 @@ def _(f):
         ("style-transfer", ["song.mp3"], {"strength": 0.3, "seed": 7}),
         ("interpolate", ["my song.wav", "it's b.wav"], {"ratio": 0.25, "steps": None}),
         ("sample", [], {"seconds": 60}),
+        ("compose", [], {"seed": 0, "loop": True, "band": False, "bars": 1}),
     ):
         wanted = ["msanii", name, *files]
-        for key, value in settings.items(): wanted += [f"--{key}", str(value)] if value is not None else []
+        for key, value in settings.items():
+            if value is True: wanted.append(f"--{key}")
+            elif value is not None and value is not False: wanted += [f"--{key}", str(value)]
         found = f(name, files, settings)
         assert isinstance(found, str), f"shell_line gives {found!r}; it should be text."
         equal(str(shlex.split(found)), str(wanted), f"shell_line({name!r}, ...), as a shell takes it apart,")

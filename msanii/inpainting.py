@@ -284,7 +284,7 @@ def inpaint(
     def edit(item, seed):
         gain, item, generator = (
             familiar_gain(item[:, keep]),
-            item.clone(),
+            torch.where(keep, item, 0),  # nothing of what was cut can come back
             torch.Generator().manual_seed(seed),
         )
         if through == "score": filling.score = self.filled_score(item, seconds, seed)
@@ -292,7 +292,7 @@ def inpaint(
         for i, (lo, hi) in enumerate(places):
             here = keep[lo:hi]
             kept = kept_frames(here, self.mel.n_fft, hop)
-            x = encode_long(self, gain * item[:, lo:hi] * here, walk.frames).clamp(-1, 1)
+            x = encode_long(self, gain * item[:, lo:hi], walk.frames).clamp(-1, 1)
             x = filling(x, kept, generator, lo // hop)
             x = steady(self, x, ~kept, x[..., kept])
             item[:, lo:hi] = join(

@@ -58,7 +58,7 @@ def _first_phases(guide, start, before, n_fft, hop):
     """Phases (t, k) and the last advance (k,), led by the peaks of guide (t, k), from the phases `start` (k,)
     and the advance `before` (k,) of the frame before it; None: from the phases of its own first frame."""
     steps, nearest, ahead = peaks(guide, n_fft, hop)
-    if before is None: before = -steps[0]  # then (before + after) // 2 is 0: the first frame keeps its phases
+    if before is None: before = -steps[0]  # the first frame does not turn: its bins take their peak's phase
     phases = []
     for after, peak, gap in zip(steps, nearest, ahead):
         start = turn_on(start, before, after, peak, gap)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .audio import SAMPLE_RATE
+from .audio import SAMPLE_RATE, InputError
 
 # %% ../nbs/04_pulse.ipynb #c1a8c979
 RATE = SAMPLE_RATE / 1024  # frames a second
@@ -25,9 +25,7 @@ def autocorrelation(onset):
 # %% ../nbs/04_pulse.ipynb #1b5604a6
 SLOWEST, FASTEST = 40, 240  # beats a minute
 LIKED, OCTAVES = 110, 0.9   # the tempo that listeners like best, and how wide the bell of their liking is
-TAPPED, WIDTH = 85, 0.5     # the same, among a tempo, its double and its half
 COVERED = 0.67              # of the onset strength: shifts beyond it leave too few frames to compare
-SOUGHT = 0.7                # the same where a peak is sought near a multiple
 
 def _votes(r):
     """The lags that a beat may have (frames), the votes of the autocorrelation r (t,) for each, and how well
@@ -43,6 +41,8 @@ def _votes(r):
 def _liking(lag, tempo, octaves): return np.exp(-0.5 * (np.log2(60 * RATE / lag / tempo) / octaves) ** 2)
 
 # %% ../nbs/04_pulse.ipynb #c5b32299
+SOUGHT = 0.7  # of the onset strength: as COVERED, where a peak is sought near a multiple
+
 def _summit(r, i):
     "Where the parabola through r[i - 1], r[i], r[i + 1] has its top."
     if not 1 <= i < len(r) - 1: return float(i)
@@ -59,6 +59,8 @@ def _sharpen(r, lag):
     return lag
 
 # %% ../nbs/04_pulse.ipynb #c0dbcf10
+TAPPED, WIDTH = 85, 0.5  # as LIKED and OCTAVES, among a tempo, its double and its half
+
 def _height(r, lag): return max(r[round(lag) - 1 : round(lag) + 2].max(), 0)
 
 def _octave(r, lag):
@@ -69,12 +71,14 @@ def _octave(r, lag):
 
 # %% ../nbs/04_pulse.ipynb #1e189e32
 def pulse(onset):
-    """The tempo of an onset strength (t,), in beats a minute (40 to 240), and its clarity, the
-    autocorrelation one beat away (0 to 1).
+    """The tempo of an onset strength (t,), `RATE` frames a second, in beats a minute (40 to 240), and its
+    clarity, the autocorrelation one beat away (0 to 1).
 
-    A tempo may come out doubled or halved, as listeners' do."""
+    A tempo may come out doubled or halved, as listeners' do. Silence has clarity 0 and a tempo that says
+    nothing. Raises `InputError` where there are too few frames for any tempo: fewer than 18, or 0.4 s."""
     r = autocorrelation(onset)
     lags, votes, liking = _votes(r)
+    if not len(lags): raise InputError(f"{len(onset)} frames are too short for a tempo: give some seconds.")
     lag = _octave(r, _sharpen(r, lags[(votes * liking).argmax()]))
     return 60 * RATE / lag, float(min(_height(r, lag), 1))
 

@@ -103,6 +103,9 @@ class PriorVocoder(nn.Module):
         log_factor = (
             self.output(self.norm(self.blocks(self.input(shape)))).transpose(1, 2).unflatten(0, mel.shape[:2])
         )
+        if guess.shape != log_factor.shape:
+            raise ValueError(f"PriorVocoder: guess has shape {tuple(guess.shape)}; it takes "
+                             f"{tuple(log_factor.shape)}, from MelTransform.guess(mel)")
         return guess * log_factor.float().exp()
 
 # %% ../nbs/13_vocoder.ipynb #f922c021

@@ -74,6 +74,35 @@ def mel_steps(d):
     d.text(155, 245, "128 mel bins", 11, "middle", SOFT, turn=-90)
 
 
+@diagram(760, 250)
+def two_sets(d):
+    "Griffin-Lim between two sets: a zigzag that shortens; momentum goes on past the point"
+    slope, length, start = math.tan(math.radians(15)), 300, 0.97
+    for x, words, momentum in ((30, "the two in turn", 0), (400, "with momentum (below)", 0.4)):
+        foot = x + length, 132  # where the sets meet; a place on them is how far it is from there, in lengths
+        on_c = lambda u: (foot[0] - length * u, foot[1] - slope * length * u)
+        on_m = lambda u: (foot[0] - length * u, foot[1] + slope * length * u)
+        nearest = (1 - slope**2) / (1 + slope**2)  # of one set, to a place on the other
+        d.text(x + 60, 24, words, 13, "start")
+        for way, colour, name in ((on_c, BLUE, "C"), (on_m, RED, "M")):
+            d.line(way(1), foot, arrow=False, colour=colour, width=2)
+            d.text(way(1)[0] - 12, way(1)[1], name, 13, "middle", colour)
+        c, before = start, None
+        spot(d, *on_c(c))
+        for _ in range(4):
+            m = nearest * c
+            t = nearest * m
+            d.line(on_c(c), on_m(m), width=1.2).line(on_m(m), on_c(t), width=1.2)
+            c = t if before is None else t + momentum * (t - before)
+            if c != t: d.line(on_c(t), on_c(c), width=2.6)
+            before = t
+        spot(d, *on_c(c), 4, RED)
+        spot(d, *foot, 3)
+    d.text(20, 234, "C: what is the STFT of some signal", 12, "start", SOFT)
+    d.text(260, 234, "M: what has the magnitudes S", 12, "start", SOFT)
+    d.text(480, 234, "thick: past the point; red: after four steps", 12, "start", SOFT)
+
+
 @diagram(760, 260)
 def phase_step(d):
     "Where a wave stands in its turn, one hop later: 443 Hz turns 10 times and 0.29 of a turn"

@@ -56,8 +56,8 @@ class Condition:
         by name.
 
         A field is a tensor (b, 1 or c, its rows, t), or a pair of it and where it is shown, bool (t,) or (b,
-        t); None hides it. The condition lies on the device of the first field that is given, on the CPU if none
-        is. ValueError for other shapes, an unknown name, or a field that is missing and cannot be hidden."""
+        t); None hides it. The condition lies on the device of the first field that is given, on the CPU if
+        none is. ValueError for other shapes, an unknown name, or a field that is missing and cannot be hidden."""
         b, c, _, t = shape
         for name in given: self._known(name)
         given = {name: x if isinstance(x, tuple) else (x, None) for name, x in given.items() if x is not None}

@@ -103,8 +103,8 @@ ARRANGEMENTS = {}  # name: arrange(song, seed) -> score
 def _changed(song, arrange, programs, seconds, rests):
     "The score of a `Song` as a corpus wants it."
     score = arrange(song, song.number) if arrange else song.score
-    score = change_programs(score, song.number, instruments_of(programs)) if programs else score
-    score = random_excerpt(score, seconds, (song.number, 5)) if seconds else score
+    score = change_programs(score, (song.number, 4), instruments_of(programs)) if programs else score
+    score = random_excerpt(score, seconds, song.number) if seconds else score
     return with_rests(score, (song.number, 6)) if rests else score
 
 # %% ../nbs/22_corpus.ipynb #3094ae65

@@ -226,7 +226,8 @@ def alone(self: Templates, player):
 def guess(self: Templates, score, frames, start=0, hop=HOP):
     """The mel magnitude (2, 128, frames), float32, that a score is guessed to have from frame `start` on.
 
-    score: a score, or its `band_notes`. Notes beyond the piano's keys are left out."""
+    score: a score, or its `band_notes`. Notes beyond the piano's keys are left out. InputError for another
+    hop than that of the templates."""
     total = self._sum(score, frames, start, hop, POWER)
     sounds = total.amax((1, 2), keepdim=True) > (1e-3) ** POWER
     total = torch.where(sounds, total + self.floor[:, None] ** POWER, total) ** (1 / POWER)
@@ -236,6 +237,7 @@ def guess(self: Templates, score, frames, start=0, hop=HOP):
 @patch
 def _sum(self: Templates, score, frames, start, hop, power):
     "The sum over all notes of their magnitudes to a power: (frames, 128, 2)."
+    if hop != HOP: raise InputError(f"hop is {hop}: templates know frames of {HOP} samples alone")
     table = score if isinstance(score, np.ndarray) else band_notes(score)
     table = table[(table[:, 2] >= LOWEST) & (table[:, 2] < LOWEST + KEYS)]
     on, off = (table[:, i] * SAMPLE_RATE / hop - start for i in (0, 1))

@@ -187,12 +187,14 @@ def _compose_each(m, seeds, mids, sounds, given, weights):
     for i, seed in enumerate(seeds):
         piece = m.compose(seed=seed, **given)
         with replacing(Path(mids[i])) as temporary: piece.write(str(temporary))
-        made["files"].append(dict(file=mids[i], seconds=round(piece.get_end_time(), 3), seed=seed))
+        about = dict(seconds=round(piece.get_end_time(), 3), seed=seed, sha256=sha256(mids[i]))
+        made["files"].append(dict(file=mids[i], **about))
         words = " ".join(text.text for text in piece.text_events[:8] if text.text != LOOP_END)
         tqdm.write(f"{mids[i]}: {piece.get_end_time():.1f} s, {words} ..., seed {seed}")
         if sounds:
             seconds = m.render_file(piece, sounds[i], seed=seed, loop=given["loop"])
-            made["files"].append(dict(file=sounds[i], seconds=round(seconds, 3), seed=seed))
+            about = dict(seconds=round(seconds, 3), seed=seed, sha256=sha256(sounds[i]))
+            made["files"].append(dict(file=sounds[i], **about))
             tqdm.write(f"{sounds[i]}: the same, played")
     return made
 
@@ -217,7 +219,8 @@ def transcribed(
         counted = {part.name.lower(): len(part.notes) for part in score.instruments}
         words = ", ".join(f"{n} notes of {part}" for part, n in counted.items())
         tqdm.write(f"{names[i]}: {words or 'no notes'}")
-        made["files"].append(dict(file=names[i], inputs=[str(file) for file in inputs], notes=counted))
+        about = dict(inputs=[str(file) for file in inputs], notes=counted, sha256=sha256(path))
+        made["files"].append(dict(file=names[i], **about))
     return _go_through([(file,) for file in files], work, made)
 
 # %% ../nbs/74_app.ipynb #7432aefa
@@ -295,8 +298,8 @@ def _apart(inputs, settings, out, weights, steps):
         found = {name.lower(): w.cpu() for name, w in found.items()}
         folder.mkdir(parents=True, exist_ok=True)
         for name, waveform in {**found, "mix": sum(found.values())}.items():
-            save_audio(str(folder / f"{name}.flac"), waveform)
-            made["files"].append(dict(file=str(folder / f"{name}.flac"), inputs=[str(files[0])]))
+            save_audio(path := str(folder / f"{name}.flac"), waveform)
+            made["files"].append(dict(file=path, inputs=[str(files[0])], sha256=sha256(path)))
         tqdm.write(f"{folder}: {files[0]}, {', '.join(found)} and their mix")
     return _go_through(inputs, work, made)
 
@@ -363,7 +366,7 @@ def demo(
     overview(pieces, out / "overview.png")
     print(f"{out}/overview.png: their spectrograms")
     files.append(dict(file=str(out / "overview.png")))
-    return dict(files=files, steps=steps or m.settings.steps, weights=weights, model_sha256=m.fingerprint())
+    return dict(files=files, steps=steps, weights=weights, model_sha256=m.fingerprint())
 
 # %% ../nbs/74_app.ipynb #79dfc98b
 def song_numbers(text, songs):

@@ -245,7 +245,7 @@ def _bars(ax, report):
     ax.bar(range(len(bars)), [max(v, 0.01) for v in bars.values()])
     ax.axhline(1, color="gray", ls=":")
     ax.set(yscale="log", title="distance / floor", xticks=range(len(bars)))
-    ax.set_xticklabels(bars, fontsize=5)
+    ax.set_xticklabels(bars, fontsize=7, rotation=30, ha="right")
 
 # %% ../nbs/72_report.ipynb #87586e6c
 STYLE = ("body{font:15px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}"

@@ -62,6 +62,7 @@ def bits_loss(network, bits, t, eps, cond=None, weight=None):
     t (b,) and eps (b, c, f, frames): timesteps and noise. weight (b, 1 or c, 1 or f, 1 or frames): of the
     cells; 0 leaves out what the network was shown."""
     x_t = q_sample(2 * bits - 1, t, eps, network.schedule)
-    loss = F.binary_cross_entropy_with_logits(network.logits(x_t, t, cond), bits, reduction="none")
+    logits = network.logits(x_t, t.to(x_t.device), cond)
+    loss = F.binary_cross_entropy_with_logits(logits, bits, reduction="none")
     if weight is not None: loss = loss * weight
     return loss.sum(dim=(1, 2)).mean()

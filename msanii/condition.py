@@ -57,7 +57,8 @@ class Condition:
 
         A field is a tensor (b, 1 or c, its rows, t), or a pair of it and where it is shown, bool (t,) or (b,
         t); None hides it. The condition lies on the device of the first field that is given, on the CPU if
-        none is. ValueError for other shapes, an unknown name, or a field that is missing and cannot be hidden."""
+        none is. ValueError for other shapes, an unknown name, or a field that is missing and cannot be
+        hidden."""
         b, c, _, t = shape
         for name in given: self._known(name)
         given = {name: x if isinstance(x, tuple) else (x, None) for name, x in given.items() if x is not None}

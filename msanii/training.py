@@ -500,7 +500,9 @@ def _ask(self: Run, part):
 @patch
 def _correct(self: Run):
     for group in self.opt.param_groups: group["lr"] = learning_rate(self.done, self.recipe)
-    self.accelerator.clip_grad_norm_(self.plain.parameters(), self.recipe.clip)
+    norm = self.accelerator.clip_grad_norm_(self.plain.parameters(), self.recipe.clip)
+    if self.accelerator.scaler is None and not math.isfinite(norm):  # as that of a root at 0
+        return self._skip(float(norm))
     self.opt.step()
     self.bad, self.skipped = 0, self.skipped + self.accelerator.optimizer_step_was_skipped
 
@@ -508,8 +510,8 @@ def _correct(self: Run):
 def _skip(self: Run, loss):
     self.bad, self.skipped = self.bad + 1, self.skipped + 1
     if self.bad == 10:
-        raise FloatingPointError(f"the loss was {loss} for {self.bad} steps in a row, up to step "
-                                 f"{self.done + 1}: try a lower learning rate, a longer warm-up or "
+        raise FloatingPointError(f"the loss or its gradient was {loss} for {self.bad} steps in a row, up to "
+                                 f"step {self.done + 1}: try a lower learning rate, a longer warm-up or "
                                  "precision 'no'")
 
 # %% ../nbs/32_training.ipynb #5f2695b9

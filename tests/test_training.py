@@ -218,6 +218,15 @@ def test_loss_that_is_not_a_number_is_skipped():
     assert all(p.isfinite().all() for p in net.parameters())
 
 
+def test_gradient_that_is_not_a_number_is_skipped():
+    def rooted(model, batch):  # finite; the gradient of the root of 0 is not
+        zero = sum(p.sum() for p in model.parameters()) * 0
+        return LOSS(model, batch) + (zero.sqrt() if 4 in batch["index"] and model.training else 0)
+    net, history = run(loss=rooted)
+    assert all(math.isfinite(h["loss"]) for h in history if "loss" in h)
+    assert all(p.isfinite().all() for p in net.parameters())
+
+
 def test_loss_that_stays_infinite_stops_the_run():
     with pytest.raises(FloatingPointError, match="learning rate"):
         run(replace(RECIPE, steps=30), loss=lambda model, batch: LOSS(model, batch) * math.inf)

@@ -26,7 +26,7 @@ def check(notebook, number, f):
 
     notebook: its two digits, "15"; number: of the exercise in it. ValueError if it has no check;
     RuntimeError under python -O, which would find every solution right."""
-    if not __debug__: raise RuntimeError("checks are assertions, and python -O skips them: start it without -O")
+    if not __debug__: raise RuntimeError("python -O leaves out assertions: start it without -O")
     if (notebook, number) not in CHECKS:
         have = ", ".join(f"{k}" for n, k in CHECKS if n == notebook) or "none"
         raise ValueError(f"exercise {number} of notebook {notebook!r} has no check; those that have: {have}")

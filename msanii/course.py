@@ -285,6 +285,23 @@ def _(f):
     p = np.asarray(f(np.array([[2, 20, 60, 80, 0], [9, 20, 60, 70, 0]], float), 40))
     equal(p[PLACES["sounding"]].sum(), 18, "the sounding cells of a key that is struck again while it sounds")
 
+# %% ../nbs/75_course.ipynb #1909b7e2
+@exercise("19", 1)
+def _(f):
+    for n, digits in ((0, "00"), (127, "7f"), (128, "81 00"), (480, "83 60"), (16_383, "ff 7f"),
+                      (16_384, "81 80 00"), (2**28 - 1, "ff ff ff 7f")):
+        found, call = f(n), f"variable_length({n})"
+        assert isinstance(found, (bytes, bytearray)), f"{call} gives {found!r}; it should be bytes."
+        assert found == bytes.fromhex(digits), f"{call} gives {found.hex(' ')}; it should be {digits}."
+
+@exercise("19", 2)
+def _(f):
+    for tick, tempos, per_beat, wanted in (
+            (480, [], 480, 0.5), (960, [(0, 1_000_000)], 480, 2.0), (50, [(100, 1_000_000)], 100, 0.25),
+            (1_920, [(1_920, 1_000_000)], 480, 2.0), (2_880, [(1_920, 1_000_000)], 480, 4.0),
+            (1_000, [(0, 400_000), (100, 800_000), (300, 200_000)], 100, 3.4), (0, [(0, 400_000)], 96, 0.0)):
+        equal(f(tick, list(tempos), per_beat), wanted, f"seconds_of({tick}, {tempos}, {per_beat})")
+
 # %% ../nbs/75_course.ipynb #aaf6c345
 @exercise("20", 1)
 def _(f):

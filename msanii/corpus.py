@@ -438,7 +438,7 @@ USUAL_LEVELS = (0.025, 0.1)  # of rendered songs, root mean square
 def _piece_seconds(length, most):
     "Of the whole seconds that a piece may last, those that leave the longest last piece of a recording."
     def last(step): return (length - (math.ceil(length / step) - 1) * step) / step
-    return max(range(max(1, most // 2), most + 1), key=lambda step: (last(step), step))
+    return max(range(math.ceil(most / 2), most + 1), key=lambda step: (last(step), step))
 
 def _hear(path, seconds):
     """What there is to know of a recording before it is cut: its samples, the factor that brings it to a

@@ -99,11 +99,16 @@ def _kernel(rows, na):
 # %% ../nbs/71_distances.ipynb #20433c37
 DISTANCES = {"frechet": lambda rows, na: _frechet(rows, min(na, len(rows) - na)), "kernel": _kernel}
 
-def _distance(kind, a, b):
-    "The distance of a kind as a function of weights, and which of the pieces of both sets together are a's."
+def _alike(a, b):
+    "The pieces of two sets, as `_pieces` gives them; InputError where they have other features."
     a, b = _pieces(a, "a"), _pieces(b, "b")
     if a[0].shape[1] != b[0].shape[1]:
         raise InputError(f"a has {a[0].shape[1]} features, b {b[0].shape[1]}: give the same ones.")
+    return a, b
+
+def _distance(kind, a, b):
+    "The distance of a kind as a function of weights, and which of the pieces of both sets together are a's."
+    a, b = _alike(a, b)
     in_a = np.arange(len(a) + len(b)) < len(a)
     return DISTANCES[kind](a + b, len(a)), in_a
 
@@ -184,8 +189,8 @@ def compare_sets(
     (value > floor). `InputError` for fewer than two pieces, or features that differ."""
     if kind not in DISTANCES: raise InputError(f"kind is {kind!r}: give one of {', '.join(DISTANCES)}.")
     units = standardise if standard else lambda a, b: (a, b)
-    a, b = _pieces(a, "a"), _pieces(b, "b")
-    distance, in_a = _distance(kind, *(units(a, b) if a[0].shape[1] == b[0].shape[1] else (a, b)))
+    a, b = _alike(a, b)
+    distance, in_a = _distance(kind, *units(a, b))
     rng, value = np.random.default_rng(seed), distance(in_a * 1.0, ~in_a * 1.0)
     low, high = _bounds(distance, in_a, value, times, rng)
     if kind == "frechet": low = max(low, 0.0)

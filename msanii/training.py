@@ -38,6 +38,7 @@ from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
 from .correction import build_unet
 from .corpus import Grid, Mixed, Windows, check_pieces, corpus_about, corpus_split
 from .diffusion import Schedule
+# all of them, since code that was written for earlier versions looks for them here
 from .lessons import (DRAWS, at_level, draw, draw_condition, draw_context, draw_keep, draw_score, gains,
                             retuned, unet_loss, vocoder_loss)
 from .mel import MelTransform, fit_mel, magnitude

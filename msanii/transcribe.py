@@ -77,7 +77,10 @@ def find_beats(p):
     onset = p[PLACES["struck"]].sum(0) + p[PLACES["drums"]].sum(0)
     if len(onset) < 4 * RATE: return np.arange(0, len(onset) / RATE + 0.5, 0.5), 4, 0  # too short to tell
     beats = beat_frames(onset, pulse(onset)[0])
-    return beats / RATE, *find_bars(p, beats)
+    meter, first = find_bars(p, beats)
+    gap, rest = np.diff(beats[:9]).mean() if len(beats) > 1 else RATE / 2, np.empty(0)
+    if beats[0] > meter * gap: rest = np.arange(beats[0] - gap, 0, -gap)[::-1]  # a rest has beats as well
+    return np.append(rest, beats) / RATE, meter, (first + len(rest)) % meter
 
 # %% ../nbs/51_transcribe.ipynb #5777e16b
 def skyline(table, together=0.06):

@@ -156,6 +156,15 @@ def test_a_continuation_is_composed(shipped, played):
     assert torch.equal(made, again) and not torch.equal(made, other)
 
 
+def test_a_beginning_is_composed(shipped, played):
+    "Longer than a beat can be in a MIDI file, 16.8 s, and as full of notes as what follows."
+    m, new = shipped, 18 * 44_100
+    made = m.outpaint(played, 18, "left", steps=1, seed=1, progress=False)
+    assert made.shape[1] == new + played.shape[1] and torch.equal(made[:, new + 4410 :], played[:, 4410:])
+    strokes = lambda x: (m.hear(x)[PLACES["struck"]] > 0.5).sum().item() / x.shape[1]
+    assert 0.3 < strokes(made[:, :new]) / strokes(played) < 3
+
+
 def test_a_rest_before_a_seam_makes_nothing_louder(shipped):
     "A score says how loud a hole is; levelled at its seams, it was 10 dB too loud where a rest met one."
     score = song_by_rules(3, seconds=20)

@@ -10,6 +10,7 @@ from msanii import Msanii
 from msanii.app import main
 from msanii.audio import InputError, load_audio, save_audio
 from msanii.pipeline import Settings, pretrained_vocoder
+from msanii.pulse import RATE
 from msanii.sheet import load_sheet
 from msanii.transcribe import as_midi, find_bars, find_beats, skyline
 from msanii.transcriber import KEYS, LOWEST, PLACES, ROWS, Transcriber, find_notes, targets
@@ -48,17 +49,24 @@ def test_level_does_not_matter(model):
     assert (model.hear(waveform) - model.hear(0.03 * waveform)).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("meter", [3, 4])
-@pytest.mark.parametrize("first", [0, 1, 2])
-def test_bars(meter, first):
-    "Bars begin where the harmony changes and the bass is struck."
-    beats, chords, p = np.arange(0, 960, 20), ((0, 4, 7), (5, 9, 0), (7, 11, 2)), np.zeros((ROWS, 960))
-    for i, beat in enumerate(beats):
+BEATS = np.arange(0, 960, 20)
+
+def in_bars(meter, first):
+    "What a transcriber would say (272, 960) of three chords in turn, a bar each."
+    chords, p = ((0, 4, 7), (5, 9, 0), (7, 11, 2)), np.zeros((ROWS, 960))
+    for i, beat in enumerate(BEATS):
         bar = (i - first) // meter
         for pitch in chords[bar % 3]: p[PLACES["sounding"]][40 + pitch, beat : beat + 20] = 1
         p[PLACES["struck"]][40, beat] = 1
         if (i - first) % meter == 0: p[PLACES["struck"]][10 + chords[bar % 3][0], beat] = 1
-    assert find_bars(p, beats) == (meter, first)
+    return p
+
+
+@pytest.mark.parametrize("meter", [3, 4])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_bars(meter, first):
+    "Bars begin where the harmony changes and the bass is struck."
+    assert find_bars(in_bars(meter, first), BEATS) == (meter, first)
 
 
 def test_beats_of_clicks():
@@ -68,6 +76,22 @@ def test_beats_of_clicks():
     beats, _, _ = find_beats(p)
     assert np.abs(np.diff(beats).mean() - 0.6) < 0.01
     assert np.median([np.abs(times - b).min() for b in beats]) < FRAME
+
+
+@pytest.mark.parametrize("rest", [0.9, 3.1, 40.0])
+@pytest.mark.parametrize("meter, first", [(4, 0), (4, 3), (3, 1)])
+def test_beats_after_a_rest(rest, meter, first):
+    "They go back through it, so that it can be filled and fits into a MIDI file; bars stay where they are."
+    def bars(rest):
+        lead = round(rest * RATE)
+        p = np.pad(in_bars(meter, first), ((0, 0), (lead, 0)))
+        beats, found, start = find_beats(p)
+        return beats, found, beats[start] - lead / RATE
+    (beats, found, start), (_, _, alone) = bars(rest), bars(0)
+    assert np.diff(beats).max() < 1.2 * np.diff(beats).min() and beats[0] < meter * np.diff(beats).mean()
+    assert found == meter and abs((start - alone + 0.5) % (meter * 20 / RATE) - 0.5) < 0.1
+    score = as_midi(np.array([[rest + 1, rest + 2, 60, 90, 0]]), beats, meter, 0)
+    assert abs(score.instruments[0].notes[0].start - rest - 1) < 0.003
 
 
 @pytest.mark.parametrize("lead", [0.0, 0.31, 2.0])

@@ -75,16 +75,17 @@ def _frechet(rows, n):
     return distance
 
 # %% ../nbs/71_distances.ipynb #023e3e0a
-def _twins(rows, na):
-    """Which pairs (p, p) of pieces of different sets are the same piece, each counted once: they are no
-    two draws."""
+def _twins(rows, na, paired=False):
+    """Which pairs (p, p) of pieces of different sets are no two draws: the same piece, each counted once,
+    and in paired sets a piece and its own version."""
     free, twins = {}, np.zeros((len(rows), len(rows)), dtype=bool)
     for i in range(na): free.setdefault(rows[i].tobytes(), []).append(i)
     for j in range(na, len(rows)):
         if same := free.get(rows[j].tobytes()): twins[same.pop(), j] = True
+    if paired: twins[np.arange(na), na + np.arange(na)] = True
     return twins | twins.T
 
-def _kernel(rows, na):
+def _kernel(rows, na, paired=False):
     "A function of two sets of weights (pieces,): the kernel distance of the sets that they pick."
     from scipy.spatial.distance import cdist
     x, piece = np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(r) for r in rows])
@@ -92,12 +93,13 @@ def _kernel(rows, na):
     width = max(np.median(square[piece[:, None] != piece]), 1e-12)
     owns = (piece == np.arange(len(rows))[:, None]) / np.bincount(piece)[:, None]
     K, others = owns @ np.exp(-square / width) @ owns.T, 1 - np.eye(len(rows))
-    cross = 1 - _twins(rows, na)
+    cross = 1 - _twins(rows, na, paired)
     mean = lambda u, v, pairs: (u @ (K * pairs) @ v) / max(u @ pairs @ v, 1e-12)
     return lambda wa, wb: float(mean(wa, wa, others) + mean(wb, wb, others) - 2 * mean(wa, wb, cross))
 
 # %% ../nbs/71_distances.ipynb #20433c37
-DISTANCES = {"frechet": lambda rows, na: _frechet(rows, min(na, len(rows) - na)), "kernel": _kernel}
+DISTANCES = {"frechet": lambda rows, na, paired=False: _frechet(rows, min(na, len(rows) - na)),
+             "kernel": _kernel}
 
 def _alike(a, b):
     "The pieces of two sets, as `_pieces` gives them; InputError where they have other features."
@@ -106,11 +108,11 @@ def _alike(a, b):
         raise InputError(f"a has {a[0].shape[1]} features, b {b[0].shape[1]}: give the same ones.")
     return a, b
 
-def _distance(kind, a, b):
+def _distance(kind, a, b, paired=False):
     "The distance of a kind as a function of weights, and which of the pieces of both sets together are a's."
     a, b = _alike(a, b)
     in_a = np.arange(len(a) + len(b)) < len(a)
-    return DISTANCES[kind](a + b, len(a)), in_a
+    return DISTANCES[kind](a + b, len(a), paired), in_a
 
 # %% ../nbs/71_distances.ipynb #c8b9d313
 def frechet_distance(a, b):
@@ -155,22 +157,30 @@ def bootstrap(
 # %% ../nbs/71_distances.ipynb #1beec19c
 def _count(chosen, n): return np.bincount(chosen, minlength=n).astype(float)
 
-def _bounds(distance, in_a, value, times, rng):
+def _bounds(distance, in_a, value, times, rng, paired):
     """95% bounds over sets drawn with replacement. Sets with pieces twice lie further apart: that is taken
     back."""
-    ia, ib, n = np.flatnonzero(in_a), np.flatnonzero(~in_a), len(in_a)
-    draw = lambda pieces: _count(rng.choice(pieces, len(pieces)), n)
-    draws = [distance(draw(ia), draw(ib)) for _ in range(times)]
+    ia, ib, n, draws = np.flatnonzero(in_a), np.flatnonzero(~in_a), len(in_a), []
+    for _ in range(times):
+        a = rng.choice(ia, len(ia))
+        b = a + len(ia) if paired else rng.choice(ib, len(ib))  # a piece brings its version along
+        draws.append(distance(_count(a, n), _count(b, n)))
     return np.nanquantile(draws, [0.025, 0.975]) + value - np.nanmean(draws)
 
-def _floor(kind, a, b, units, times, rng):
+def _dealt(na, nb, paired, rng):
+    "The pieces of both sets in a new order, of which the first na are a's; pairs only change sides."
+    if not paired: return rng.permutation(na + nb)
+    first = np.arange(na) + na * (rng.random(na) < 0.5)
+    return np.append(first, (first + na) % (2 * na))
+
+def _floor(kind, a, b, units, times, rng, paired):
     "What 95% of random divisions of both sets stay below, each in `units` of its own."
     rows, na, found = [*a, *b], len(a), []
     in_a = np.arange(len(rows)) < na
     for _ in range(times):
-        order = rng.permutation(len(rows))
+        order = _dealt(na, len(b), paired, rng)
         x, y = units([rows[i] for i in order[:na]], [rows[i] for i in order[na:]])
-        found.append(DISTANCES[kind](x + y, na)(in_a * 1.0, ~in_a * 1.0))
+        found.append(DISTANCES[kind](x + y, na, paired)(in_a * 1.0, ~in_a * 1.0))
     return np.quantile(found, 0.95)
 
 # %% ../nbs/71_distances.ipynb #78c097ac
@@ -181,21 +191,26 @@ def compare_sets(
     times=200,       # draws for the interval, and random divisions for the floor
     seed=0,          # of the draws
     standard=True,   # count in b's deviations, as `standardise`; False: take the features as they are
+    paired=False,    # each piece of a is a version of the piece of b at its place
 ):
     """The distance of two sets of features, and how far to believe it: a dict.
 
     value; low and high (bootstrap over pieces, 95%, centred on the value); floor (what 95% of random
     divisions of both sets stay below, each counted in the deviations of its own second set); apart
-    (value > floor). `InputError` for fewer than two pieces, or features that differ."""
+    (value > floor). In paired sets a piece and its version are drawn together, never on one side, and no
+    pair of the kernel distance. `InputError` for fewer than two pieces, or features that differ."""
     if kind not in DISTANCES: raise InputError(f"kind is {kind!r}: give one of {', '.join(DISTANCES)}.")
     units = standardise if standard else lambda a, b: (a, b)
     a, b = _alike(a, b)
-    distance, in_a = _distance(kind, *units(a, b))
+    if paired and len(a) != len(b):
+        raise InputError(f"a has {len(a)} pieces, b {len(b)}: paired sets have equally many.")
+    distance, in_a = _distance(kind, *units(a, b), paired)
     rng, value = np.random.default_rng(seed), distance(in_a * 1.0, ~in_a * 1.0)
-    low, high = _bounds(distance, in_a, value, times, rng)
+    low, high = _bounds(distance, in_a, value, times, rng, paired)
     if kind == "frechet": low = max(low, 0.0)
-    floor = _floor(kind, a, b, units, times, rng)
-    return dict(value=value, low=float(low), high=float(high), floor=float(floor), apart=bool(value > floor))
+    floor = _floor(kind, a, b, units, times, rng, paired)
+    return dict(value=value, low=float(low), high=float(high), floor=float(floor),
+                apart=bool(value > floor + 1e-9))  # copies differ by rounding alone
 
 # %% ../nbs/71_distances.ipynb #c4a9bb41
 def clap_embedding(source="laion/clap-htsat-unfused"):

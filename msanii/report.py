@@ -128,11 +128,20 @@ def _summary(rows):
 
 def _rows(files, family): return [np.array(f["features"][family]) for f in files.values()]
 
+def _versions(a, b):
+    "The files of b in the order of those of a, if each of these is a version of another file of b."
+    b = {name: pair[1] for name, pair in _pairs(a, b).items()}
+    return b if len({id(result) for result in b.values()}) == len(a) else None
+
 def _distances(a, b, families):
-    "Both distances of each family of features, where each set has four pieces or more."
-    if min(len(a), len(b)) < 4: return {}  # 3 and 3 can be divided in 10 ways only: too few for 95%
+    "Both distances of each family of features, and whether the pieces are compared in pairs."
+    versions = _versions(a, b)
+    paired, b = versions is not None, versions or b
+    # 3 and 3 can be divided in 10 ways, 5 pairs be swapped in 16 that differ: too few for 95%
+    if min(len(a), len(b)) < (6 if paired else 4): return {}, paired
     sets = {family: (_rows(a, family), _rows(b, family)) for family in families}
-    return {family: {kind: compare_sets(*both, kind) for kind in DISTANCES} for family, both in sets.items()}
+    compare = lambda both: {kind: compare_sets(*both, kind, paired=paired) for kind in DISTANCES}
+    return {family: compare(both) for family, both in sets.items()}, paired
 
 def _strangeness(a, b, families):
     "How far each file of a is from the mean of b, in standard deviations, each family counting alike."
@@ -143,11 +152,12 @@ def _strangeness(a, b, families):
 def _report(a, b, files, skipped, paired, families):
     "All that is known of two folders, or of one."
     reference = files.get("b", files["a"])
+    distances, as_pairs = _distances(files["a"], files["b"], families) if b is not None else ({}, False)
     return dict(a=str(a), b=None if b is None else str(b),
                 files={side: len(f) for side, f in files.items()}, skipped=skipped,
                 reconstruction=_summary(list(paired.values())),
                 music={side: _summary([r["music"] for r in f.values()]) for side, f in files.items()},
-                distribution=_distances(files["a"], files["b"], families) if b is not None else {},
+                distribution=distances, as_pairs=as_pairs,
                 strangeness=_strangeness(files["a"], reference, families),
                 each={side: {n: r["music"] for n, r in f.items()} for side, f in files.items()}, pairs=paired)
 
@@ -188,7 +198,7 @@ def _tables(report):
               "apart" if d["apart"] else "not told apart")
              for family, kinds in report["distribution"].items() for kind, d in kinds.items()]
     left = [(n, p) for s in report["skipped"].values() for n, p in s.items()]
-    floor = "floor: 95% of random divisions"
+    floor = "floor: 95% of " + ("swaps within pairs" if report["as_pairs"] else "random divisions")
     tables = [("Reconstruction: files of the same name", ("measure", "mean [95%]", what), same),
               ("Music", ("measure", *(f"{side.upper()}, mean [95%]" for side in played), what), each),
               ("Distribution of A against B", ("features, distance", "value [95%]", floor, "verdict"), apart),
@@ -200,7 +210,10 @@ def _remarks(report):
     "The first lines of a report: what was compared, and a warning if there are few files."
     sides = [f"{side.upper()}: {report[side]}, {n} files." for side, n in report["files"].items()]
     n = min(report["files"].values())
-    if n < 20 and report["distribution"]:
+    if report["as_pairs"]:
+        sides.append("A's files have the names of B's: they are taken for versions of these, and pairs are "
+                     "compared.")
+    elif n < 20 and report["distribution"]:
         sides.append(f"With {n} files a side the distances are rough: 20 or more see half a standard "
                      "deviation, and Fréchet distances are comparable only at equal numbers.")
     return " ".join(sides)
@@ -315,7 +328,7 @@ def evaluate_folders(
 
     files: how many a side; skipped: {side: {name: why}}; reconstruction (of files of the same name) and
     music (by side): {measure: [mean, low, high]}; distribution: {family: {kind: see `compare_sets`}}, with
-    4 files a side or more; strangeness: {name: how far from the mean of the reference}; each, pairs: the
+    4 files a side or more; as_pairs: whether a's files are versions of b's, by their names (then 6 or more); strangeness: {name: how far from the mean of the reference}; each, pairs: the
     measures of every file. `InputError` if a folder is missing, empty, or nothing in it can be used."""
     if not 2 <= excerpt <= LONGEST: raise InputError(f"excerpt is {excerpt}: give 2 to {LONGEST:g} seconds.")
     embed, folders = embedder(embed), {"a": a} if b is None else {"a": a, "b": b}

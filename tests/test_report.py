@@ -21,10 +21,10 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    "b: four parts of a song; a: the same at half the level."
+    "b: six parts of a song; a: the same at half the level."
     top = tmp_path_factory.mktemp("music")
-    song = render_score(song_by_rules(4, 14.0, tempo=112, key="G:maj"))
-    for i in range(4):
+    song = render_score(song_by_rules(4, 20.0, tempo=112, key="G:maj"))
+    for i in range(6):
         part = song[:, i * 3 * SAMPLE_RATE:(i * 3 + 3) * SAMPLE_RATE]
         save_audio(top / "b" / f"{i}.flac", part.clamp(-1, 1))
         save_audio(top / "a" / f"{i}.wav", (0.5 * part).clamp(-1, 1))
@@ -56,14 +56,14 @@ def test_folders(damaged, folders, tmp_path):
     "What cannot be used is named and left out; the rest goes on, in two processes."
     out = tmp_path / "out"
     report = evaluate_folders(damaged, folders / "b", out, jobs=2, cache=folders / "cache", progress=False)
-    assert report["files"] == {"a": 4, "b": 4}
+    assert report["files"] == {"a": 6, "b": 6}
     assert set(report["skipped"]["a"]) == {"text.wav", "empty.wav", "cut.flac", "silent.wav", "short.wav"}
-    assert set(report["pairs"]) == {"0.wav", "1.wav", "3.wav"}
+    assert set(report["pairs"]) == {f"{i}.wav" for i in (0, 1, 3, 4, 5)}
     assert set(report["skipped"]["pairs"]) == {"2.wav"}
     assert report["reconstruction"]["loudness_error"][0] == pytest.approx(6.02, abs=0.1)
-    assert set(report["distribution"]) == set(FAMILIES)
+    assert set(report["distribution"]) == set(FAMILIES) and report["as_pairs"]
     text = (out / "report.json").read_text()
-    assert "NaN" not in text and json.loads(text)["files"] == {"a": 4, "b": 4}  # strict JSON
+    assert "NaN" not in text and json.loads(text)["files"] == {"a": 6, "b": 6}  # strict JSON
     page = (out / "report.html").read_text()
     assert "a <b>&" not in page and "a &lt;b&gt;&amp;" in page
     assert page.count("<audio") in (3 + 2, 3 + 3) and "http" not in page
@@ -74,15 +74,33 @@ def test_folders(damaged, folders, tmp_path):
 def test_cache_by_content(folders, tmp_path):
     first = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
     cache = sorted((tmp_path / "out" / "cache").iterdir())
-    assert len(cache) == 4 and not first["distribution"] and not first["reconstruction"]
+    assert len(cache) == 6 and not first["distribution"] and not first["reconstruction"]
     doctored = json.loads(cache[0].read_text())
     doctored["music"]["tempo"] = 12345.0
     cache[0].write_text(json.dumps(doctored))
     cache[1].write_text("damaged")
     again = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
     tempi = sorted(m["tempo"] for m in again["each"]["a"].values())
-    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 3  # the damaged one is made again
+    assert tempi[-1] == 12345 and sum(t != 12345 for t in tempi) == 5  # the damaged one is made again
     assert json.loads(cache[1].read_text())["music"]
+
+
+def test_pairs_and_strangers(folders, tmp_path):
+    "By their names: versions are compared as pairs, six or more; strangers are four a side or more."
+    how = dict(jobs=1, cache=folders / "cache", progress=False)
+    for name, chosen, rename in (("five", range(5), str), ("six", range(6), str),
+                                 ("strangers", range(4), "other-{}".format)):
+        for i in chosen:
+            file = tmp_path / name / f"{rename(i)}.wav"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes((folders / "a" / f"{i}.wav").read_bytes())
+    found = {name: evaluate_folders(tmp_path / name, folders / "b", tmp_path / "out", **how)
+             for name in ("five", "six", "strangers")}
+    assert [report["as_pairs"] for report in found.values()] == [True, True, False]
+    assert [bool(report["distribution"]) for report in found.values()] == [False, True, True]
+    same = evaluate_folders(folders / "b", folders / "b", tmp_path / "out", **how)["distribution"]
+    assert not any(d["apart"] for kinds in same.values() for d in kinds.values())
+    assert "swaps within pairs" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_folders_that_cannot_be(tmp_path, folders):

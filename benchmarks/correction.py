@@ -1,13 +1,13 @@
-"""How should a denoiser use a first guess? Four forms of the U-Net, trained alike for some steps.
+"""How should a denoiser use a first guess? Four forms of the U-Net, trained alike for some steps, and none.
 
-    python benchmarks/correction.py --corpus FOLDER [--steps 150] [--kinds plain bayes beside added]
+    python benchmarks/correction.py --corpus FOLDER [--steps 150] [--kinds untaught plain ...]
 
-FOLDER: `msanii corpus --data <pop909.zip> --songs 1-799 --seconds 30 --out FOLDER`. plain: told nothing,
-ever; bayes: the posterior mean of guess and x_t, and the network's output times its deviation; beside: the
-guess is among the rows of the condition and nothing more; added: `msanii.correction.Corrector`, the output
-added to the guess. The score is shown to half of the windows (never, for plain). Printed: distance of the
-estimate of x_0 from the truth on validation songs, without the score and with it, at six timesteps and the
-same noise."""
+FOLDER: `msanii corpus --data <pop909.zip> --songs 1-799 --seconds 30 --out FOLDER`. untaught: no network, the
+guess or else x_t; plain: told nothing, ever; bayes: the posterior mean of guess and x_t, and the network's
+output times its deviation; beside: the guess is among the rows of the condition and nothing more; added:
+`msanii.correction.Corrector`, the output added to the guess. The score is shown to half of the windows
+(never, for plain). Printed: distance of the estimate of x_0 from the truth on validation songs, without the
+score and with it, at six timesteps and the same noise."""
 
 import functools
 import time
@@ -51,7 +51,15 @@ class Beside(Corrector):
         return UNet.forward(self, x_t, t, cond)
 
 
-KINDS = dict(plain=Beside, bayes=Bayes, beside=Beside, added=Corrector)
+class Untaught(Corrector):
+    "No network: the guess where the score is shown, x_t itself elsewhere."
+
+    def forward(self, x_t, t, cond):
+        told = cond[:, :1, self.told : self.told + 1]
+        return torch.where(told > 0, cond[:, :, : self.d_freq], x_t)
+
+
+KINDS = dict(untaught=Untaught, plain=Beside, bayes=Bayes, beside=Beside, added=Corrector)
 
 
 def errors(net, mel, valid, schedule, told):
@@ -97,14 +105,14 @@ def main():
         torch.manual_seed(0)
         net, began = KINDS[kind](**recipe.network, d_cond=BAND_AND_CONTEXT.rows), time.perf_counter()
         how = dict(frames=recipe.frames, guess=templates.guess)
-        data = Windows(
-            args.corpus, numbers=corpus_split(args.corpus, "train"), length=args.steps * recipe.batch, **how
-        )
         valid = Grid(args.corpus, numbers=corpus_split(args.corpus, "validation"), **how)
-        loss = functools.partial(
-            unet_loss, mel=mel, schedule=schedule, objective="x0", condition=BAND_AND_CONTEXT, shown=shown
-        )
-        net, _ = train(net, loss, data, recipe)
+        if kind != "untaught":
+            numbers = corpus_split(args.corpus, "train")
+            data = Windows(args.corpus, numbers=numbers, length=args.steps * recipe.batch, **how)
+            loss = functools.partial(
+                unet_loss, mel=mel, schedule=schedule, objective="x0", condition=BAND_AND_CONTEXT, shown=shown
+            )
+            net, _ = train(net, loss, data, recipe)
         minutes = (time.perf_counter() - began) / 60
         for told in (False, True)[: 1 + (kind != "plain")]:
             cells = [f"{e:.3f}" for e in errors(net.eval(), mel, valid, schedule, told)]

@@ -105,7 +105,7 @@ def drum_beat(song, seed, kit=0):
     return track
 
 # %% ../nbs/28_arranging.ipynb #e584d7b3
-def _play_by(instrument, program, loud=None, rng=None):
+def _play_by(instrument, program, loud=None):
     "Give a track a program; its pedal goes with the piano; its mean velocity becomes `loud`."
     if not (instrument.program < 8 and program < 8):
         instrument.control_changes = [c for c in instrument.control_changes if c.number != 64]

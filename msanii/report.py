@@ -328,7 +328,8 @@ def evaluate_folders(
 
     files: how many a side; skipped: {side: {name: why}}; reconstruction (of files of the same name) and
     music (by side): {measure: [mean, low, high]}; distribution: {family: {kind: see `compare_sets`}}, with
-    4 files a side or more; as_pairs: whether a's files are versions of b's, by their names (then 6 or more); strangeness: {name: how far from the mean of the reference}; each, pairs: the
+    4 files a side or more; as_pairs: whether a's files are versions of b's, by their names (then 6 or
+    more); strangeness: {name: how far from the mean of the reference}; each, pairs: the
     measures of every file. `InputError` if a folder is missing, empty, or nothing in it can be used."""
     if not 2 <= excerpt <= LONGEST: raise InputError(f"excerpt is {excerpt}: give 2 to {LONGEST:g} seconds.")
     embed, folders = embedder(embed), {"a": a} if b is None else {"a": a, "b": b}

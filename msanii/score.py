@@ -46,9 +46,8 @@ def _sounding(instrument, end):
     pedal, middle = _Pedal(instrument, 64), _Pedal(instrument, 66)
     cuts = np.array(sorted(c.time for c in instrument.control_changes if c.number == 120) + [math.inf])
     offsets, struck = {}, {}
-    for note in sorted(
-        instrument.notes, key=lambda note: note.start, reverse=True
-    ):  # from the last, to know the next
+    from_the_last = sorted(instrument.notes, key=lambda note: note.start, reverse=True)
+    for note in from_the_last:  # so that the next stroke of a key is known
         offset = note.end
         if (held := middle.span(offset, end)) and note.start < held[0] < note.end: offset = held[1]
         if held := pedal.span(offset, end): offset = held[1]

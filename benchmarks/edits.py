@@ -438,6 +438,11 @@ def cell(rows, key, digits=2):
     return f"{value:.{digits}f}" + ("" if alone else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
+def middle(rows, key):
+    values = [row[key] for row in rows if row is not None and math.isfinite(row[key])]
+    return f"{np.median(values):.3f}" if values else "–"
+
+
 def cells(rows, *keys): return [cell(rows, key) for key in keys]
 def mean(rows, key, digits=0): return f"{np.mean([row[key] for row in rows]):.{digits}f}"
 
@@ -477,8 +482,9 @@ def print_inpaint(found, args):
     print(MUSIC)
     columns = ("chroma_cut", "chroma_around", "onset_cut", "beat", "tempo", "shift")
     table(["hole", "filled by", "chroma, cut", "chroma, around", "onsets, cut", "beat", "tempo shift",
-           "pulse shift", "mel L1"],
-          [[f"{h:g} s", name, *cells(part, *columns), cell(part, "mel", 3)] for h, name, part in parts])
+           "pulse shift", "its median", "mel L1"],
+          [[f"{h:g} s", name, *cells(part, *columns), middle(part, "shift"), cell(part, "mel", 3)]
+           for h, name, part in parts])
     print(SEAMS)
     outside = lambda part: f"{max(r['outside'] for r in part):g}"
     table(["hole", "filled by", "level step (dB)", "difference", "above 1", "spectrum step (dB)", "outside",
@@ -502,10 +508,11 @@ def print_outpaint(found, args):
     for side in ("right", "left"):
         group = [f for (where, _), f in found.items() if where == side]
         names, places = list(group[0]["rows"]), list(group[0]["rows"]["outpaint, through the score"])
+        parts = [(place, name, [f["rows"][name][place] for f in group]) for place in places for name in names]
         table(["side", "from the joint", "continued by", "level", "spectrum", "harmony", "tempo", "pulse",
-               "level step (dB)", "difference"],
-              [[side, f"{place} s", name, *cells([f["rows"][name][place] for f in group], *columns)]
-               for place in places for name in names])
+               "level step (dB)", "difference", "pulse, median"],
+              [[side, f"{place} s", name, *cells(part, *columns), middle(part, "shift")]
+               for place, name, part in parts])
         print(f"To the {side}: {mean(group, 'passes')} passes over windows, {mean(group, 'seconds', 2)} s of "
               "computing per second; the song's own samples were the same to the bit in each.\n")
     drifts = [f["drift"] for (where, _), f in found.items() if where == "right"]

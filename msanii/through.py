@@ -110,7 +110,7 @@ def _as_loud_as(self: Msanii, score, waveform, spans):
     real = self.mel.inverse(encode_long(self, waveform))[0].square().sum((0, 1)).cpu()
     guess = self.templates.guess(score, len(real)).square().sum((0, 1))
     kept = torch.ones(len(real), dtype=torch.bool)
-    for a, b in spans: kept[round(a * RATE) - 2 : round(b * RATE) + 3] = False
+    for a, b in spans: kept[max(round(a * RATE) - 2, 0) : round(b * RATE) + 3] = False
     factor = (real[kept].sum() / guess[kept].sum().clamp(min=1e-9)).item() ** 0.25  # amplitude is its square
     for n in (n for i in score.instruments for n in i.notes):
         n.velocity = int(np.clip(round(n.velocity * factor), 1, 127))

@@ -157,12 +157,18 @@ def test_a_continuation_is_composed(shipped, played):
 
 
 def test_a_beginning_is_composed(shipped, played):
-    "Longer than a beat can be in a MIDI file, 16.8 s, and as full of notes as what follows."
+    """Longer than a beat can be in a MIDI file, 16.8 s; as full of notes as what follows, and its score as
+    loud as where the song is continued."""
     m, new = shipped, 18 * 44_100
     made = m.outpaint(played, 18, "left", steps=1, seed=1, progress=False)
     assert made.shape[1] == new + played.shape[1] and torch.equal(made[:, new + 4410 :], played[:, 4410:])
     strokes = lambda x: (m.hear(x)[PLACES["struck"]] > 0.5).sum().item() / x.shape[1]
     assert 0.3 < strokes(made[:, :new]) / strokes(played) < 3
+    rest, n = torch.zeros(2, new), played.shape[1]
+    before = m.filled_score(torch.cat([rest, played], 1), [(0.0, 18.0)])
+    after = m.filled_score(torch.cat([played, rest], 1), [(n / 44_100, n / 44_100 + 18)])
+    loud = [np.mean([note.velocity for i in score.instruments for note in i.notes]) for score in (before, after)]
+    assert loud[0] == pytest.approx(loud[1], abs=6)
 
 
 def test_a_rest_before_a_seam_makes_nothing_louder(shipped):

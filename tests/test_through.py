@@ -167,7 +167,8 @@ def test_a_beginning_is_composed(shipped, played):
     rest, n = torch.zeros(2, new), played.shape[1]
     before = m.filled_score(torch.cat([rest, played], 1), [(0.0, 18.0)])
     after = m.filled_score(torch.cat([played, rest], 1), [(n / 44_100, n / 44_100 + 18)])
-    loud = [np.mean([note.velocity for i in score.instruments for note in i.notes]) for score in (before, after)]
+    notes = lambda score: [note for i in score.instruments for note in i.notes]
+    loud = [np.mean([note.velocity for note in notes(score)]) for score in (before, after)]
     assert loud[0] == pytest.approx(loud[1], abs=6)
 
 

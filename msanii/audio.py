@@ -186,6 +186,9 @@ def set_channels(waveform, channels):
     """The waveform (..., c, n) with `channels` channels (1 or more): unchanged if it has as many, else its
     mean over channels, copied."""
     waveform = torch.as_tensor(waveform)
+    if waveform.ndim < 2 or not waveform.is_floating_point():
+        raise InputError(f"waveform has shape {tuple(waveform.shape)} and holds {waveform.dtype} values: "
+                         "give floats (channels, samples), for mono `waveform[None]`.")
     channels = check_number(channels, "channels", "1 or more", 1, whole=True)
     if waveform.shape[-2] == channels:
         return waveform

@@ -130,7 +130,8 @@ def parse_chords(text, meter=4):
     `meter` beats. InputError, with the place, for what is no chord or does not fit into a bar."""
     if not np.iterable(text): raise InputError(f"chords is {text!r}: give symbols, such as C G Am F")
     line = text if isinstance(text, str) else " ".join(map(str, text))
-    bars = [bar.split() for bar in line.strip().strip("|").split("|")] if "|" in line else [
+    inside = line.strip().strip("|")  # two bar lines in a row are one
+    bars = [re.findall(r"[^\s,;]+", bar) for bar in re.split(r"\|+", inside)] if "|" in line else [
         [symbol] for symbol in re.split(r"[\s,;]+", line.strip(" \t\r\n,;")) if symbol]
     if not any(bars): raise InputError("chords: there are none; write symbols, such as C G Am F.")
     beats, before = [], Chord()

@@ -93,7 +93,11 @@ class Condition:
             raise ValueError(f"condition: {name} has shape {tuple(x.shape)}; it takes {wanted}")
         if shown is None: shown = torch.ones(t, dtype=torch.bool)
         elif not field.hidden: raise ValueError(f"condition: {name} is always shown; give it without a mask")
-        shown = shown.to(cond.device).expand(b, t)[:, None, None]
+        shown = torch.as_tensor(shown, device=cond.device).bool()
+        if shown.shape not in ((t,), (1, t), (b, t)):
+            raise ValueError(f"condition: where {name} is shown has shape {tuple(shown.shape)}; it takes ({t},) "
+                             f"or ({b}, {t})")
+        shown = shown.expand(b, t)[:, None, None]
         cond[:, :, place] = torch.where(shown, field.scale * x, 0)
         if field.hidden: cond[:, :, place.stop : place.stop + 1] = shown.float()
 

@@ -130,7 +130,7 @@ def q_sample(x0, t, eps, schedule, s=-1):
     abar_t, abar_s = schedule.abar_at(t), schedule.abar_at(s)
     if (abar_t > abar_s).any():
         raise ValueError(f"noise is added from s = {s} up to t = {t}, so s must not be later than t")
-    ratio = abar_t / abar_s
+    ratio = (abar_t / abar_s).nan_to_num(nan=1.0)  # 0 / 0 where s = t is pure noise
     return _shaped(ratio.sqrt(), x0) * x0 + _shaped((1 - ratio).sqrt(), x0) * eps
 
 # %% ../nbs/10_diffusion.ipynb #12dd7a15

@@ -45,6 +45,7 @@ def stft(waveform, n_fft=2048, hop=1024):
     waveform. A waveform too short to be mirrored is followed by zeros. Raises `InputError` if there are no
     samples, if they are not floating-point, or if n_fft is not an even multiple of hop."""
     check_grid(n_fft, hop)
+    waveform = torch.as_tensor(waveform)
     if not waveform.is_floating_point() or waveform.ndim == 0 or waveform.numel() == 0:
         raise InputError(f"waveform of shape {tuple(waveform.shape)} and {waveform.dtype}: stft needs "
                          "at least one sample, on the last axis, in floating point; convert integers first.")

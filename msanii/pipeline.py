@@ -28,7 +28,7 @@ from .audio import InputError, locked, replacing
 from .bits import BitUNet
 from .correction import build_unet
 from .condition import BAND_AND_CONTEXT, SCORE_AND_CONTEXT, Condition
-from .diffusion import Schedule
+from .diffusion import OBJECTIVES, Schedule
 from .mel import MelTransform
 from .phase import griffin_lim
 from .samplers import SAMPLERS
@@ -117,8 +117,9 @@ class Msanii:
                 raise InputError(f"a model has no part {name!r}: it may hold {', '.join(PARTS)}")
             setattr(self, name, part.eval())
         self.settings, self.schedule = settings, Schedule.named(settings.schedule, settings.T)
-        if settings.sampler not in SAMPLERS:
-            raise InputError(f"sampler {settings.sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
+        for name, known in (("sampler", SAMPLERS), ("objective", OBJECTIVES)):
+            if (value := getattr(settings, name)) not in known:
+                raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
         rows = self.unet.d_cond if "unet" in parts else 0
         if condition is None:  # that of the weights of the package, of today or of before, or none
             known = {c.rows: c for c in (BAND_AND_CONTEXT, SCORE_AND_CONTEXT)}
@@ -400,7 +401,8 @@ def fingerprint(self: Msanii):
     # two conditions are older than their names, and fingerprints with them stay as they were
     if self.condition not in (Condition(), SCORE_AND_CONTEXT):
         digest.update(json.dumps(self.condition.settings()).encode())
-    for part in self.parts.values():
+    for kind, part in self.parts.items():  # trust, heads and the like are in no weight
+        digest.update(json.dumps([kind, part_settings(part)], sort_keys=True).encode())
         for name, value in part.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -86,6 +86,9 @@ def pulse(onset):
 def beat_frames(onset, tempo, tightness=100.0):
     """The frames of the beats in an onset strength (t,), by dynamic programming at about `tempo` beats a
     minute (Ellis 2007). tightness: the price of uneven steps."""
+    if not len(onset) or not 0 < tempo < math.inf:
+        raise InputError(f"{len(onset)} frames, {tempo} beats a minute: give a frame or more, "
+                         "and a tempo above 0.")
     p, o, n = 60 * RATE / tempo, onset / (onset.std() + 1e-9), len(onset)
     steps = np.arange(max(1, round(p / 2)), round(2 * p) + 1)
     price = tightness * np.log(steps / p) ** 2

@@ -62,10 +62,12 @@ def _names(out, marks):
     return names
 
 # %% ../nbs/74_app.ipynb #71a2a529
-def _check_out(out):
-    "InputError if stereo sound cannot be written under this name."
+def _check_out(out, score=False):
+    "InputError if stereo sound, or a score, cannot be written under this name."
     out = Path(out)
-    check_format(out, 2, SAMPLE_RATE)
+    if not score: check_format(out, 2, SAMPLE_RATE)
+    elif out.suffix.lower() not in (".mid", ".midi"):
+        raise InputError(f"--out is {out}: give a name that ends in .mid")
     if out.is_dir(): raise InputError(f"{out} is a folder: give the name of a file")
     folder = next(p for p in out.absolute().parents if p.exists())  # those below it are made
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -168,8 +170,7 @@ def composed(
     weights: str = None,     # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Compose a score from nothing, over chords, in a form, or around a score; and play it."
-    if Path(out).suffix.lower() not in (".mid", ".midi"):
-        raise InputError(f"--out is {out}: give a name that ends in .mid")
+    _check_out(out, score=True)
     if audio: _check_out(audio)
     given = dict(seconds=seconds, chords=chords, key=key, tempo=tempo, meter=meter, form=form,
                  density=density, lyrics=lyrics, instruments=instruments, band=band, score=score, keep=keep,
@@ -206,8 +207,7 @@ def transcribed(
     weights: str = None,          # a folder or Hugging Face Hub id, instead of the weights in the package
 ):
     "Write down what is played: recordings to scores, MIDI files."
-    if Path(out).suffix.lower() not in (".mid", ".midi"):
-        raise InputError(f"--out is {out}: give a name that ends in .mid")
+    _check_out(out, score=True)
     settings = TASKS["transcribe"].check(dict(threshold=threshold), mark="--")
     files, m = _list(files), Msanii.from_pretrained(weights)
     names = _names(out, [Path(file).stem for file in files])
@@ -274,7 +274,10 @@ def _do(name, out, weights, batch=1, stems=False, **args):
     seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
     def steps(m):
         if (given := settings.get("steps")) is not None: return given
-        return m.usual_passes if name == "render" else m.settings.steps
+        told = settings.get("through") == "score" or settings.get("instruments") is not None
+        told = told and name in ("style-transfer", "interpolate")
+        plays = told or name == "render" or name == "sample" and m.best_way == "score"
+        return m.usual_passes if plays else m.settings.steps
     if stems: return _apart(inputs, settings, out, weights, steps)
     def make(m, i, path, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings

@@ -95,8 +95,8 @@ class Condition:
         elif not field.hidden: raise ValueError(f"condition: {name} is always shown; give it without a mask")
         shown = torch.as_tensor(shown, device=cond.device).bool()
         if shown.shape not in ((t,), (1, t), (b, t)):
-            raise ValueError(f"condition: where {name} is shown has shape {tuple(shown.shape)}; it takes ({t},) "
-                             f"or ({b}, {t})")
+            raise ValueError(f"condition: where {name} is shown has shape {tuple(shown.shape)}; "
+                             f"it takes ({t},) or ({b}, {t})")
         shown = shown.expand(b, t)[:, None, None]
         cond[:, :, place] = torch.where(shown, field.scale * x, 0)
         if field.hidden: cond[:, :, place.stop : place.stop + 1] = shown.float()

@@ -805,6 +805,8 @@ def _(f):
     equal(f(7, [(1, one)]), [0, 0, 1, 2, 3, 4, 0], "blend(7, [(1, 0 to 4)])")
     two = [(0, torch.zeros(3)), (1, torch.ones(3))]
     equal(f(4, two), [0, 1 / 3, 2 / 3, 1], "blend(4, zeros at 0 to 2 and ones at 1 to 3)")
+    long = [(0, torch.zeros(5)), (1, torch.ones(5))]
+    equal(f(6, long), [0, 1 / 3, 2 / 5, 3 / 5, 2 / 3, 1], "blend(6, zeros at 0 to 4 and ones at 1 to 5)")
     whole = torch.linspace(-1, 1, 100)
     parts = [(s.start, whole[s]) for s, _ in cover(100, 40, 10)]
     equal(f(100, parts), whole, "blend of windows that agree")
@@ -819,9 +821,9 @@ def _(f):
 @exercise("41", 2)
 def _(f):
     gen = torch.Generator().manual_seed(0)
-    for rate, begins, channels in ((1000, 1300, 2), (1000, 0, 1), (8000, 16_800, 2)):
+    for rate, begins, channels in ((1000, 1300, 2), (1000, 0, 1), (8000, 16_800, 2), (1000, 3000, 2)):
         x = 0.1 * torch.randn(channels, 4 * rate, generator=gen)
-        x[:, begins : begins + rate] *= 5
+        x[-1, begins : begins + rate] *= 5  # of two channels one alone is loud
         x[0, -1] = 5  # a click is loud for no second
         equal(f(x, rate), begins, f"loudest_second of a waveform that is loud from sample {begins} on")
 
@@ -891,7 +893,7 @@ def _(f):
 # %% ../nbs/75_course.ipynb #c2cbd17f
 @exercise("45", 1)
 def _(f):
-    for left, right, n in ((6.0, 6.0, 4), (3.0, -5.0, 10), (50.0, 0.0, 5), (-30.0, 30.0, 3)):
+    for left, right, n in ((6.0, 6.0, 4), (3.0, -5.0, 10), (50.0, 0.0, 5), (-30.0, 30.0, 3), (30.0, 25.0, 4)):
         fall = 1 - np.arange(n) / n
         wanted = np.clip(left, -20, 20) * fall + np.clip(right, -20, 20) * fall[::-1]
         equal(f(left, right, n), wanted, f"led({left:g}, {right:g}, {n})")
@@ -925,7 +927,8 @@ def _(f):
 # %% ../nbs/75_course.ipynb #1eb76bcf
 @exercise("47", 1)
 def _(f):
-    for how in ((50, 300, 100, 40, 6), (20, 300, 100, 40, 6), (100, 120, 100, 50, 6), (90, 90, 64, 32, 4)):
+    for how in ((50, 300, 100, 40, 6), (20, 300, 100, 40, 6), (100, 120, 100, 50, 6), (90, 90, 64, 32, 4),
+                (50, 110, 100, 40, 6)):  # the last window ends in the last frame by itself
         known, total, window, context, border = how
         wanted, edge = [], known
         while edge < total:
@@ -957,12 +960,16 @@ def _(f):
         score, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
         piano.notes = [pretty_midi.Note(80, 60, 0.5, 1.0), pretty_midi.Note(90, 64, 1.0, 2.5)]
         piano.control_changes = [pretty_midi.ControlChange(64, 127, 0.6)]
-        score.instruments = [piano, pretty_midi.Instrument(0, is_drum=True)]
+        drums = pretty_midi.Instrument(0, is_drum=True)
+        drums.notes = [pretty_midi.Note(70, 36, 0.25, 0.5)]
+        score.instruments = [piano, drums]
         made, call = f(score, factor), f"slower(score, {factor:g})"
         assert isinstance(made, pretty_midi.PrettyMIDI), f"{call} is no PrettyMIDI."
         assert len(made.instruments) == 2, f"{call} has lost an instrument."
         found = [x for n in made.instruments[0].notes for x in (n.start, n.end)]
         equal(found, [factor * t for t in (0.5, 1.0, 1.0, 2.5)], f"the times of the notes in {call}")
+        struck = [x for n in made.instruments[1].notes for x in (n.start, n.end)]
+        equal(struck, [0.25 * factor, 0.5 * factor], f"the times of the drums in {call}")
         equal(made.instruments[0].control_changes[0].time, 0.6 * factor, f"the time of the pedal in {call}")
         assert [n.start for n in piano.notes] == [0.5, 1.0] and piano.control_changes[0].time == 0.6, \
             f"{call} has changed the score itself: copy it first."
@@ -986,7 +993,7 @@ def _(f):
 # %% ../nbs/75_course.ipynb #2b95c06f
 @exercise("49", 1)
 def _(f):
-    x = 0.5 * torch.sin(torch.arange(400.0)).reshape(2, 200)
+    x = 0.5 * torch.sin(torch.arange(400.0)).reshape(2, 200) * torch.tensor([[1.0], [0.3]])
     for dB in (-20.0, 0.0, 5.0):
         equal(f(None, x, dB), x * 10 ** (dB / 20), f"louder(m, waveform, {dB:g}), of a waveform with room,")
     loud = f(None, x, decibels=20.0, seed=0)
@@ -1274,7 +1281,8 @@ def _(f):
         for words, g, wanted in (
             ("2 * x", lambda y: 2 * y, True), ("x itself", lambda y: y, True), ("np.sort(x)", np.sort, True),
             ("x *= 2", lambda y: y.__imul__(2), False), ("x[..., -1] += 0.001", last, False),
-            ("x.fill(0)", lambda y: y.fill(0), False)):
+            ("x.fill(0)", lambda y: y.fill(0), False),
+            ("x.sort()", lambda y: y.sort(), bool((np.diff(x) >= 0).all()))):
             found = f(g, x.copy())
             equal(found, wanted, f"leaves_alone(f, x) where f does or gives {words}, x of shape {shape},")
 

@@ -205,7 +205,10 @@ class Filling:
     def _as_played(self, x, keep, generator, start):
         "With the beating and the floor that `render` gives a score; what is known stays."
         if self.score is None or not self.walk.m.plays_band: return x
-        played = self.walk.m.with_texture(x, self._at_level(), generator=generator, start=start)
+        mel, two = self.walk.m.mel, x.expand(-1, 2, -1, -1)  # a guess has two channels, also beside mono
+        played = self.walk.m.with_texture(two, self._at_level(), generator=generator, start=start)
+        if x.shape[1] == 1:
+            played = mel.scale(mel.inverse(played).square().mean(1, keepdim=True).sqrt()).clamp(-1, 1)
         return torch.where(keep, x, played)
 
     def _by_context(self, denoiser, x0, keep, generator):
@@ -272,6 +275,9 @@ def inpaint(
     side). Nothing depends on the samples that are replaced. Returns the same shape, on the model's device.
     InputError for arguments that cannot be, such as a span that leaves the waveform."""
     waveform, rate, hop = check_waveform(waveform).to(self.device), self.mel.sample_rate, self.mel.hop
+    if waveform.shape[-2] > 2:
+        raise InputError(f"the music has {waveform.shape[-2]} channels, and this network takes one or two: "
+                         "`set_channels(waveform, 2)` mixes them")
     walk = Walk(self, steps, sampler, guidance, window, progress, callback)
     through = self.way(through, score, method)
     filling, n = Filling(walk, method, score, jump, resamplings, context, fade), waveform.shape[-1]

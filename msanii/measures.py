@@ -357,6 +357,7 @@ def _onset_f1(score, a):
 def _note_f1(score, waveform):
     from mir_eval.transcription import precision_recall_f1_overlap as agreement
     true, found = notes(score, pedal=False)[:, [0, 2]], transcribe(waveform)
+    true = true[true[:, 0] < waveform.shape[1] / SAMPLE_RATE]  # as for the onsets
     if not len(true) or not len(found): return 0.0
     (t, p), (u, q) = true.T, found.T
     hz = lambda pitch: 440 * 2 ** ((pitch - 69) / 12)
@@ -481,4 +482,5 @@ def edit_continuity(waveform, spans, window=6.0):
     if not rows:
         raise InputError(f"spans {spans} have no seam with 3 s of music on either side in a waveform of "
                          f"{n:.1f} s: give other spans, or a longer waveform.")
-    return {m: float(np.mean([row[m] for row in rows])) for m in rows[0]}
+    known = {m: [row[m] for row in rows if math.isfinite(row[m])] for m in rows[0]}  # not beside silence
+    return {m: float(np.mean(values)) if values else math.nan for m, values in known.items()}

@@ -139,7 +139,7 @@ def outpaint(
             torch.Generator().manual_seed(seed),
             F.pad(item, (left, right)),
         )
-        where = torch.arange(out.shape[-1], device=out.device)
+        filling.gain, where = gain, torch.arange(out.shape[-1], device=out.device)
         if through == "score": filling.score = self.filled_score(out, spans, seed, 1)
 
         def grow(lo, hi, keep, beside):

@@ -87,6 +87,7 @@ def sample(self: Msanii,
     n, items = max(1, round(check_length(self, seconds) * self.mel.sample_rate)), []
     how = dict(steps=steps, sampler=sampler, window=window, progress=progress, callback=callback, loop=loop)
     make = self.sample_noise
+    if tempo is not None: tempo = TEMPO.check(tempo)
     if VIA.check(via or self.best_way) == "score":
         if tempo is not None or bars is not None or loop: how["tempo"] = 120.0 if tempo is None else tempo
         make = self.sample_score

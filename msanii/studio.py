@@ -39,10 +39,15 @@ def command(task, names, settings, out, weights=None):
     typed_after = {p.name for p in TASKS[task].parameters if isinstance(p, Spans)}
     spans = [word for name in typed_after & set(settings) for word in typed(settings[name]).split()]
     options = {**{k: v for k, v in settings.items() if k not in typed_after}, "out": out}
-    if TASKS[task].parts: options |= dict(out=str(Path(out).with_suffix(".mid")), audio=out)  # it composes
+    mid = str(Path(out).with_suffix(".mid"))
+    if TASKS[task].parts: options["out"] = mid  # it makes a score
+    if task == "compose": options["audio"] = out
     if weights: options["weights"] = weights
     said = lambda k, v: [f"--{k}"] if v is True else [f"--{k}", str(v)]
-    return shlex.join(["msanii", task, *names, *spans, *(w for k, v in options.items() for w in said(k, v))])
+    line = shlex.join(["msanii", task, *names, *spans, *(w for k, v in options.items() for w in said(k, v))])
+    if task != "transcribe": return line
+    played = ["msanii", "render", mid, "--out", out, *(["--weights", weights] if weights else [])]
+    return f"{line} && {shlex.join(played)}"  # the command that hears does not play
 
 # %% ../nbs/73_studio.ipynb #7bee5585
 def keep(m,             # the model that made it
@@ -753,7 +758,18 @@ def _arrange(self: Studio):
     marked = any(isinstance(p, Spans) for p in task.parameters)
     self.inputs.children = [*self.choosers(), *([self.picker] if marked else [])]
     self.form.children = [self.fields[p.name] for p in task.parameters if p.name in self.fields]
+    self._usual_steps()
     self._look()
+
+@patch
+def _usual_steps(self: Studio):
+    "Set `steps` to what the chosen task takes by itself, unless another number was chosen."
+    own = next((p for p in TASKS[self.task.value].parameters if p.name == "steps"), None)
+    if own is None: return
+    field, few, many = self.fields["steps"], self.model.usual_passes, self.model.settings.steps
+    played = self.task.value == "render" or self.task.value == "sample" and self.model.best_way == "score"
+    field.min = own.low
+    if field.value in (0, few, many): field.value = few if played else many
 
 @patch
 def _look(self: Studio):

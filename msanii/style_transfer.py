@@ -87,6 +87,9 @@ def style_transfer(
     check_length(self, waveform.shape[-1] / self.mel.sample_rate, "the waveform's length")
     walk = Walk(self, steps, sampler, window=window, progress=progress, callback=callback)
     ts, told = walk.timesteps(strength), self.retells(through, instruments)
+    if told and waveform.shape[-2] > 2:
+        raise InputError(f"the music has {waveform.shape[-2]} channels, and a score is played in one or two: "
+                         "`set_channels(waveform, 2)` mixes them")
 
     def edit(item, seed):
         if told:

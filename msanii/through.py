@@ -87,7 +87,7 @@ def filled_score(self: Msanii, waveform, spans, seed=0, strength=None):
     score, like = self.heard_around(waveform, spans, echo=strength != 1)
     if score is None: return None
     if strength is None and like < ALIKE: (score, _), strength = self.heard_around(waveform, spans, False), 1
-    if strength:
+    if strength and max((b - a for a, b in spans), default=0) >= 0.25:  # less may hold no sixteenth
         how = dict(score=with_harmony(score), spans=spans, strength=strength, progress=False)
         score = self.compose(waveform.shape[-1] / self.mel.sample_rate, seed, **how)
     _even_velocities(score, spans)

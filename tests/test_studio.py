@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from msanii.app import commands, main
+from msanii.app import command_parser, commands, main
 from msanii.audio import InputError, load_audio, save_audio
 from msanii.bits import BitUNet
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
 from msanii.score import load_score, song_by_rules
-from msanii.studio import Studio, again, examples, keep, records, serve
+from msanii.studio import Studio, again, command, examples, keep, records, serve
 from msanii.tasks import TASKS, perform, sha256, tasks
 
 
@@ -55,6 +55,18 @@ def do(studio, task, **settings):
     studio.go.click()
     studio.job.join(60)
     assert not studio.job.is_alive()
+
+
+NEEDS = {"render": 1, "style-transfer": 1, "interpolate": 2, "inpaint": 1, "outpaint": 1, "transcribe": 1}
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_command_of_a_record_is_one(task):
+    "What the studio says makes a result again is taken by the command line."
+    spans = dict(spans=[(1.0, 2.0)]) if task == "inpaint" else {}
+    line = command(task, ["my song.wav", "b.wav"][: NEEDS.get(task, 0)], spans, "1-x.flac", "a model")
+    for part in line.split(" && "):
+        name, *words = shlex.split(part)[1:]
+        command_parser(name).parse_args(words)
 
 
 def test_a_model_offers_what_it_can(model, small_model):

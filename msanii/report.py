@@ -211,8 +211,9 @@ def _remarks(report):
     sides = [f"{side.upper()}: {report[side]}, {n} files." for side, n in report["files"].items()]
     n = min(report["files"].values())
     if report["as_pairs"]:
+        few = "" if report["distribution"] else " For distances there are too few: 6 are needed."
         sides.append("A's files have the names of B's: they are taken for versions of these, and pairs are "
-                     "compared.")
+                     f"compared.{few}")
     elif n < 20 and report["distribution"]:
         sides.append(f"With {n} files a side the distances are rough: 20 or more see half a standard "
                      "deviation, and Fréchet distances are comparable only at equal numbers.")

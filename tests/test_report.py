@@ -13,7 +13,7 @@ from msanii.bits import BitUNet
 from msanii.distances import FAMILIES
 from msanii.pipeline import Msanii
 from msanii.plan import NOTES, PLAN
-from msanii.report import evaluate_folders
+from msanii.report import evaluate_folders, report_table
 from msanii.score import song_by_rules, render_score
 
 torch.set_num_threads(1)
@@ -98,6 +98,7 @@ def test_pairs_and_strangers(folders, tmp_path):
              for name in ("five", "six", "strangers")}
     assert [report["as_pairs"] for report in found.values()] == [True, True, False]
     assert [bool(report["distribution"]) for report in found.values()] == [False, True, True]
+    assert "6 are needed" in report_table(found["five"]) and "6 are needed" not in report_table(found["six"])
     same = evaluate_folders(folders / "b", folders / "b", tmp_path / "out", **how)["distribution"]
     assert not any(d["apart"] for kinds in same.values() for d in kinds.values())
     assert "swaps within pairs" in (tmp_path / "out" / "report.md").read_text()

@@ -1,5 +1,12 @@
-"""How pytest runs the notebooks (nbval): two clashes with nbdev, reconciled."""
+"""How pytest runs the notebooks (nbval): two clashes with nbdev, reconciled. And how its lanes keep apart."""
+import os
 import re
+from pathlib import Path
+
+# librosa keeps what numba compiles. Two processes that fill one such folder at once can leave the code of one
+# function under the name of another, which crashes whoever loads it; so each lane of -n 2 has its own.
+if lane := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parent / "build/numba" / lane)
 
 SKIP = re.compile(r"^\s*#\s*\|\s*eval:\s*false", re.MULTILINE)
 

@@ -86,16 +86,18 @@ def _cached(work, paths, seconds, cache):
 
 def _tried(work, paths, seconds, cache):
     "(result, problem) of `_cached`: one of the two is None."
-    try:
-        torch.set_num_threads(1)
-        return _cached(work, paths, seconds, cache), None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: return _cached(work, paths, seconds, cache), None
     except InputError as error: return None, str(error)
     except Exception as error:  # whatever is wrong with one file, the others go on
         return None, f"{paths}: {type(error).__name__}: {error}"
+    finally: torch.set_num_threads(threads)
 
 # %% ../nbs/72_report.ipynb #b0d49070
 def _each(work, items, title, seconds, cache, jobs, progress):
     "{name: result} and {name: problem} of named paths."
+    if jobs != 1: analyse(torch.arange(2.0 * SAMPLE_RATE).mul(0.1).sin()[None])  # one process compiles
     calls = [joblib.delayed(_tried)(work, paths, seconds, cache) for paths in items.values()]
     answers = joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
     done = dict(zip(items, tqdm(answers, total=len(items), desc=title, disable=not progress)))

@@ -72,7 +72,11 @@ def test_folders(damaged, folders, tmp_path):
 
 
 def test_cache_by_content(folders, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     first = evaluate_folders(folders / "a", out=tmp_path / "out", jobs=1, progress=False)
+    assert torch.get_num_threads() == 2  # a thread is used, and the caller's number given back
+    torch.set_num_threads(threads)
     cache = sorted((tmp_path / "out" / "cache").iterdir())
     assert len(cache) == 6 and not first["distribution"] and not first["reconstruction"]
     doctored = json.loads(cache[0].read_text())

@@ -45,7 +45,7 @@ from .sampling import BATCH
 from .score import find_soundfont, render_score
 from .templates import Templates
 from .transcribe import THRESHOLD, Listener
-from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256
+from .tasks import READERS, TASKS, ScoreFile, Spans, Text, perform, sha256, usual_steps
 from .render import LOOP_END
 from .walk import SEED, STEPS, Parameter, Switch
 
@@ -273,11 +273,8 @@ def _do(name, out, weights, batch=1, stems=False, **args):
     # files share a seed, pieces from nothing do not
     seeds = [seed + i * (not task.inputs) for i in range(len(inputs))]
     def steps(m):
-        if (given := settings.get("steps")) is not None: return given
-        told = settings.get("through") == "score" or settings.get("instruments") is not None
-        told = told and name in ("style-transfer", "interpolate")
-        plays = told or name == "render" or name == "sample" and m.best_way == "score"
-        return m.usual_passes if plays else m.settings.steps
+        given = settings.get("steps")
+        return usual_steps(m, name, settings) if given is None else given
     if stems: return _apart(inputs, settings, out, weights, steps)
     def make(m, i, path, progress):
         how = {**settings, "seed": seeds[i]} if "seed" in settings else settings

@@ -29,7 +29,8 @@ from .pipeline import Msanii, pretrained_vocoder
 from .render import LOOP_END
 from .score import ROLES, band_role, load_score, render_score, roles, song_by_rules
 from .speed import asleep
-from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
+from .tasks import (TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed,
+                          usual_steps)
 from .walk import Switch
 
 # %% ../nbs/73_studio.ipynb #a44b2762
@@ -715,6 +716,8 @@ def _connect(self: Studio):
     "Say what follows when a widget is touched."
     self.task.observe(lambda _: self._arrange(), "value")
     for chooser in (self.first, self.second): chooser.menu.observe(lambda _: self._look(), "value")
+    for name in {"through", "instruments"} & set(self.fields):
+        self.fields[name].observe(lambda _: self._usual_steps(), "value")
     self.go.on_click(lambda _: self.run())
     self.stop.on_click(lambda _: self.cancel())
 
@@ -764,12 +767,12 @@ def _arrange(self: Studio):
 @patch
 def _usual_steps(self: Studio):
     "Set `steps` to what the chosen task takes by itself, unless another number was chosen."
-    own = next((p for p in TASKS[self.task.value].parameters if p.name == "steps"), None)
+    task, field, m = self.task.value, self.fields["steps"], self.model
+    own = next((p for p in TASKS[task].parameters if p.name == "steps"), None)
     if own is None: return
-    field, few, many = self.fields["steps"], self.model.usual_passes, self.model.settings.steps
-    played = self.task.value == "render" or self.task.value == "sample" and self.model.best_way == "score"
     field.min = own.low
-    if field.value in (0, few, many): field.value = few if played else many
+    if field.value not in (0, m.usual_passes, m.settings.steps): return
+    field.value = usual_steps(m, task, self._settings(task))
 
 @patch
 def _look(self: Studio):

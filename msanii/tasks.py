@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['READERS', 'SPANS', 'HOLE_SCORE', 'WHOLE_SCORE', 'PLAYERS', 'WALK', 'TASKS', 'load_sound', 'load_heard', 'load_played',
-           'Input', 'Spans', 'ScoreFile', 'Text', 'typed', 'Task', 'one_sample', 'tasks', 'perform', 'sha256']
+           'Input', 'Spans', 'ScoreFile', 'Text', 'typed', 'Task', 'one_sample', 'tasks', 'perform', 'usual_steps',
+           'sha256']
 
 # %% ../nbs/49_tasks.ipynb #b7d9bede
 import hashlib
@@ -262,6 +263,15 @@ def perform(m, name, files=(), callback=None, progress=False, function=None, **s
     inputs = [READERS[i.kind](file) for i, file in zip(task.inputs, files)]
     made = (function or task.function)(m, *inputs, progress=progress, callback=callback, **settings)
     return made.reshape(made.shape[-2:]).cpu() if torch.is_tensor(made) else made
+
+# %% ../nbs/49_tasks.ipynb #4f0c5a12
+def usual_steps(m, name, settings):
+    """The network passes that a task of `TASKS` takes where its settings, a dict, leave `steps` out: few where
+    a score is played, the model's own number elsewhere."""
+    heard = settings.get("through") == "score" or settings.get("instruments") is not None
+    played = heard and name in ("style-transfer", "interpolate")
+    played = played or name == "render" or name == "sample" and m.best_way == "score"
+    return m.usual_passes if played else m.settings.steps
 
 # %% ../nbs/49_tasks.ipynb #bc7beab6
 def sha256(path):

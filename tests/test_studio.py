@@ -193,6 +193,21 @@ def test_record_refuses_what_has_changed(studio, model, tmp_path):
     assert model.fingerprint() == record["model_sha256"]
 
 
+def test_steps_follow_the_way(tmp_path):
+    "What is played through a score takes few passes; a number that somebody chose stays."
+    studio = Studio(Msanii.from_pretrained(device="cpu"), songs(tmp_path))
+    task, fields = studio.task, studio.fields
+    task.value = "style-transfer"
+    assert fields["steps"].value == studio.model.settings.steps
+    for name, value, steps in (("through", "score", 2), ("through", "sound", 20), ("instruments", "piano=harp", 2)):
+        fields[name].value = value
+        assert fields["steps"].value == steps, (name, value)
+    task.value = "inpaint"
+    assert fields["steps"].value == 20
+    fields["steps"].value, task.value = 7, "render"
+    assert fields["steps"].value == 7
+
+
 def test_cancel(studio):
     "The task ends after its step, nothing is kept, and the studio goes on."
     reached, before = threading.Event(), len(records(studio.folder))

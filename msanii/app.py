@@ -25,7 +25,6 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import torch
 from fastcore.script import Param, anno_parser
 from safetensors.torch import load_file
@@ -307,6 +306,7 @@ def _apart(inputs, settings, out, weights, steps):
 def overview(named, path):
     """Save the spectrograms of waveforms, a dict of name and (2, n), two in a row as a PNG: up to 8 kHz,
     above which there is little."""
+    import matplotlib.pyplot as plt  # late: few commands draw
     rows = -(-len(named) // 2)
     fig, axs = plt.subplots(rows, 2, figsize=(10, 2.9 * rows), layout="constrained", squeeze=False)
     look = dict(db=True, hertz=True, vmin=-50, vmax=40)

@@ -13,7 +13,6 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import soundfile as sf
 import torch
@@ -41,6 +40,7 @@ def _first(x, ndim):
 
 def _time_axes(ax, title):
     if ax is None:
+        import matplotlib.pyplot as plt  # late, since it takes a moment and a command seldom draws
         ax = plt.subplots(figsize=(9, 2.5), layout="constrained")[1]
     ax.set(title=title or "", xlabel="time (s)")
     return ax

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import torch
 from fastcore.basics import patch
-from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -386,6 +385,7 @@ def find_model(source=None, revision=None):
 
 def _from_hub(source, revision):
     "The folder in which a model of the Hugging Face Hub lies now."
+    from huggingface_hub import snapshot_download  # late, since it takes a moment
     try: return Path(snapshot_download(str(source), revision=revision, allow_patterns=FILES))
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
@@ -428,6 +428,7 @@ def push_to_hub(self: Msanii, repo_id, half=True, private=False, token=None):
     address.
 
     Needs a token or `hf auth login`. The card becomes the repository's README.md, where there is none."""
+    from huggingface_hub import HfApi
     api = HfApi(token=token)
     api.create_repo(repo_id, private=private, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

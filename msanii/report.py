@@ -15,7 +15,6 @@ import math
 from pathlib import Path
 
 import joblib
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -235,6 +234,7 @@ def report_table(report):
 def plot_report(report):
     """A figure of a report: each musical measure of every file as a dot, A above B; and the distances
     relative to their floors."""
+    import matplotlib.pyplot as plt
     rows = report["each"]["a"].values()
     names = [m for m in report["music"]["a"] if any(math.isfinite(row[m]) for row in rows)]
     fig, axes = plt.subplots(3, 4, figsize=(11, 5.5), layout="constrained")
@@ -286,6 +286,7 @@ def _html_table(title, head, rows):
 
 def _png(figure):
     "A figure as base64, after which it is closed."
+    import matplotlib.pyplot as plt
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=90)
     plt.close(figure)

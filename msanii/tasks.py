@@ -266,8 +266,8 @@ def perform(m, name, files=(), callback=None, progress=False, function=None, **s
 
 # %% ../nbs/49_tasks.ipynb #4f0c5a12
 def usual_steps(m, name, settings):
-    """The network passes that a task of `TASKS` takes where its settings, a dict, leave `steps` out: few where
-    a score is played, the model's own number elsewhere."""
+    """The network passes that a task of `TASKS` takes where `settings`, a dict, leave `steps` out: few
+    where a score is played, the model's own number elsewhere."""
     heard = settings.get("through") == "score" or settings.get("instruments") is not None
     played = heard and name in ("style-transfer", "interpolate")
     played = played or name == "render" or name == "sample" and m.best_way == "score"

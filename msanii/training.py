@@ -20,7 +20,6 @@ import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
@@ -606,6 +605,7 @@ class LossPlot:
 
     def __call__(self, step, history):
         if step % self.every: return
+        import matplotlib.pyplot as plt
         fig, ax = plt.subplots(figsize=(9, 2.5))
         for key, label, style in (("loss", "training", "-"), ("valid", "validation", "o-")):
             rows = [h for h in history if key in h]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile as sf
@@ -487,7 +488,7 @@ def test_player_and_plot(shape, rate):
     assert "a &lt; b" in html and "data:audio/mpeg;base64," in html
     axes = plot_waveform(np.ones(shape, np.float32), rate)
     assert axes.get_xlabel() == "time (s)"
-    audio.plt.close("all")
+    plt.close("all")
 
 
 def test_player_is_small_and_repeats():
@@ -502,7 +503,7 @@ def test_player_is_small_and_repeats():
 def test_plot_spectrogram(spec, db):
     axes = plot_spectrogram(spec, db=db, hop=44_100)
     assert axes.images[0].get_extent()[1] == spec.shape[-1] - 0.5
-    audio.plt.close("all")
+    plt.close("all")
 
 
 def test_nothing_to_plot():

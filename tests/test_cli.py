@@ -327,7 +327,7 @@ def without_bars(text):
 def test_refused(place, tmp_path, monkeypatch, capsys, row):
     # the process below asks in earnest
     if row == "weights out of reach":
-        monkeypatch.setattr("msanii.pipeline.snapshot_download", lambda *args, **kwargs: 1 / 0)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kwargs: 1 / 0)
     monkeypatch.chdir(here(place, tmp_path))
     before = tree(tmp_path)
     code = main(words(REFUSED[row][0]))
@@ -547,6 +547,14 @@ def test_usage(capsys):
     assert main([]) == 0 and main(["--help"]) == 0 and main(["--version"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in commands()) and re.search(r"^msanii \d+\.\d+\.\d+$", out, re.M)
+
+
+def test_a_command_starts_without_what_it_seldom_needs():
+    "Pictures, the Hub, training and measures are loaded where they are used: each takes a moment."
+    seldom = ("matplotlib", "huggingface_hub", "accelerate", "librosa", "ipywidgets", "onnxruntime")
+    code = f"import sys, msanii.app; print([name for name in {seldom} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_a_process_that_works(place, tmp_path):

@@ -182,7 +182,7 @@ def test_push_to_the_hub(model, saved, monkeypatch):
         def upload_folder(self, repo_id, folder_path, commit_message):
             pushed.update({p.name: p.read_bytes() for p in Path(folder_path).iterdir()})
             return "address"
-    monkeypatch.setattr("msanii.pipeline.HfApi", Api)
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
     for there in (True, False):
         pushed.clear()
         assert model.push_to_hub("someone/model", half=False, token="secret") == "address"

@@ -199,7 +199,8 @@ def test_steps_follow_the_way(tmp_path):
     task, fields = studio.task, studio.fields
     task.value = "style-transfer"
     assert fields["steps"].value == studio.model.settings.steps
-    for name, value, steps in (("through", "score", 2), ("through", "sound", 20), ("instruments", "piano=harp", 2)):
+    ways = ("through", "score", 2), ("through", "sound", 20), ("instruments", "piano=harp", 2)
+    for name, value, steps in ways:
         fields[name].value = value
         assert fields["steps"].value == steps, (name, value)
     task.value = "inpaint"

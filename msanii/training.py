@@ -287,7 +287,7 @@ def read_checkpoint(path):
 # %% ../nbs/32_training.ipynb #2e5be23c
 def _check_recipe(path, state, recipe):
     "InputError if a checkpoint was made by another recipe."
-    free = ("steps", "validate_every", "sample_every", "save_every", "keep")  # what changes no weight
+    free = ("steps", "log_every", "validate_every", "sample_every", "save_every", "keep")  # change no weight
     try: before = type(recipe).from_dict(state["recipe"])
     except InputError as error:
         raise InputError(f"{path} is of another kind of run: choose another folder ({error})") from error

@@ -105,7 +105,7 @@ def pipeline(d):
     "From a score or from noise to sound: what msanii does, and where each notebook stands"
     x, y, w, h = 20, 40, 128, 56
     d.text(20, 20, "nothing, chords, a key, words", 12, "start", SOFT)
-    composer = d.box(x, y, w, h, "composer\n14, 32, 50", "network")
+    composer = d.box(x, y, w, h, "composer\n14, 35, 50", "network")
     score = d.box(x + 190, y, w, h, "score\n19 to 26", "data")
     guess = d.box(x + 380, y, w, h, "first guess\n27", "rule")
     unet = d.box(x + 380, y + 110, w, h, "U-Net\n12, 29, 48", "network")
@@ -113,7 +113,7 @@ def pipeline(d):
     mel = d.box(x + 580, y + 110, w, h, "mel spectrogram\n01", "data")
     vocoder = d.box(x + 580, y + 210, w, h, "vocoder, phase\n13, 02", "network")
     sound = d.box(x + 380, y + 210, w, h, "sound\n00", "data")
-    hear = d.box(x + 95, y + 210, w, h, "transcriber\n15, 34, 51", "network")
+    hear = d.box(x + 95, y + 210, w, h, "transcriber\n15, 37, 51", "network")
     d.join(composer, score).join(score, guess).join(guess, unet).join(noise, unet).join(unet, mel)
     d.join(mel, vocoder).join(vocoder, sound).join(sound, hear)
     d.line((x + 159, y + 210), (x + 159, y + 28), (x + 188, y + 28))

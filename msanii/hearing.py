@@ -45,8 +45,8 @@ def detuned(mel, gen):
 
 # %% ../nbs/37_hearing.ipynb #8162d95e
 def in_a_room(mel, gen, frames=48, hop=1024, sample_rate=44_100):
-    """A mel magnitude (f, t) with a reverberation of 0.2 to 1.5 s, whose first frame is 8 to 30 dB below the
-    sound."""
+    """A mel magnitude (f, t) with a reverberation that falls by 60 dB in 0.2 to 1.5 s, from 8 to 30 dB below
+    the sound on: its first frame has fallen by 1 to 7 dB more."""
     seconds, below = 0.2 + 1.3 * torch.rand(1, generator=gen), 8 + 22 * torch.rand(1, generator=gen)
     fall = 10 ** (-6 * torch.arange(1, frames + 1) * hop / sample_rate / seconds)  # 60 dB in so many seconds
     fall, below = fall.to(mel), below.to(mel)

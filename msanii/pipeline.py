@@ -63,10 +63,10 @@ PARTS = {
     "unet": Part(build_unet, "sample, render and every edit", "`msanii train unet --out FOLDER` makes one"),
     "vocoder": Part(build_vocoder, "all that becomes sound", "`msanii train vocoder --out FOLDER` makes one"),
     "planner": Part(
-        BitUNet, "compose, and sample by a score,", "`msanii train planner --out FOLDER` makes one"
+        BitUNet, "compose, and sample by a score", "`msanii train planner --out FOLDER` makes one"
     ),
     "composer": Part(
-        BitUNet, "compose, and sample by a score,", "`msanii train composer --out FOLDER` makes one"
+        BitUNet, "compose, and sample by a score", "`msanii train composer --out FOLDER` makes one"
     ),
     "transcriber": Part(Transcriber, "transcribe", "`msanii train transcriber --out FOLDER` makes one"),
     "templates": Part(
@@ -134,7 +134,7 @@ class Msanii:
     def __getattr__(self, name):  # only where there is no such attribute
         if name not in PARTS: raise AttributeError(f"Msanii has no {name!r}")
         part = PARTS[name]
-        raise MissingPart(f"this model has no {name}, and {part.needed_by} need it: {part.made_by}")
+        raise MissingPart(f"this model has no {name} (needed for {part.needed_by}): {part.made_by}")
 
     @property
     def parts(self):

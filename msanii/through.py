@@ -20,26 +20,33 @@ from .transcribe import as_midi, find_beats, with_harmony
 from .transcriber import PLACES, find_notes
 
 # %% ../nbs/52_through.ipynb #c19f6d20
+def _products(x, y):
+    "Sums over t of x_t times y_{t - l}, for each lag l from 1 - n to n - 1. Several rows (m, n) are added up."
+    from scipy.signal import correlate
+    rows = zip(np.atleast_2d(x).astype(float), np.atleast_2d(y).astype(float))
+    return sum(correlate(u, v, method="fft") for u, v in rows)
+
 def best_lag(struck, a, b, near=12.0, least=6.0, missing=None):
     """The lag (frames) at which a song repeats itself best around the hole from frame a to b, and how well, 0
     to 1: (lag, likeness), or (None, 0) if there is nothing to compare.
 
     struck (88, t): keys struck, from 0 to 1; near: seconds on either side that are compared, at least `least`
     of them in all; missing, bool (t,): frames of which nothing is known, those of the hole if None."""
-    s = np.maximum(struck, np.maximum(np.roll(struck, 1, 1), np.roll(struck, -1, 1)))
-    n, best, found = s.shape[1], 0.0, None
-    frames = np.arange(max(0, a - round(near * RATE)), min(n, b + round(near * RATE)))
-    if missing is None: missing = (np.arange(n) >= a) & (np.arange(n) < b)
-    frames = frames[~missing[frames]]
-    for lag in [*range(b - n, a - b + 1), *range(b - a, a + 1)]:
-        if missing[a - lag : b - lag].any(): continue  # nothing to copy
-        source = frames - lag
-        heard = (source >= 0) & (source < n) & ~missing[source.clip(0, n - 1)]
-        if heard.sum() < least * RATE: continue
-        x, y = s[:, frames[heard]], s[:, source[heard]]
-        like = (x * y).sum() / max(np.sqrt((x * x).sum() * (y * y).sum()), 1e-9)
-        if like > best: best, found = like, lag
-    return found, best
+    s = np.maximum(struck, np.maximum(np.roll(struck, 1, 1), np.roll(struck, -1, 1))).astype(float)
+    t, n = np.arange(s.shape[1]), s.shape[1]
+    if missing is None: missing = (t >= a) & (t < b)
+    known = ~missing
+    near = known & (t >= a - round(near * RATE)) & (t < b + round(near * RATE))
+    x, y = s * near, s * known
+    both = _products(x, y)
+    energy = _products(np.square(x).sum(0), known) * _products(near, np.square(y).sum(0))
+    like = both / np.sqrt(energy.clip(1e-9))
+    lag, holes = np.arange(1 - n, n), np.append(0, missing.cumsum())
+    usable = (abs(lag) >= b - a) & (b - n <= lag) & (lag <= a)
+    usable[usable] = holes[b - lag[usable]] == holes[a - lag[usable]]  # else there is nothing to copy
+    usable &= _products(near, known).round() >= least * RATE
+    best = np.where(usable, like.round(6), 0).argmax()  # of equals the first
+    return (int(lag[best]), float(like[best])) if usable[best] and like[best] > 1e-4 else (None, 0.0)
 
 # %% ../nbs/52_through.ipynb #331a91a4
 def echoed(table, struck, spans):

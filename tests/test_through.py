@@ -48,6 +48,24 @@ def test_no_lag():
     assert best_lag(song(200, 1000), 200, 800) == (None, 0.0)
 
 
+def test_the_lag_by_the_formula():
+    "Lag by lag, with the sums as they are written."
+    rng = np.random.default_rng(0)
+    for a, b, other in ((100, 130, 400), (0, 40, 300), (560, 600, 20), (250, 300, 262)):
+        struck, missing = rng.random((88, 600)) ** 12, np.zeros(600, bool)
+        missing[a:b], missing[other:other + 25], best = True, True, (None, 0.0)
+        s = np.maximum(struck, np.maximum(np.roll(struck, 1, 1), np.roll(struck, -1, 1)))
+        for lag in [*range(b - 600, a - b + 1), *range(b - a, a + 1)]:
+            t = [i for i in range(600) if a - 512 < i < b + 512 and 0 <= i - lag < 600]
+            t = np.array([i for i in t if not missing[i] and not missing[i - lag]])
+            if missing[a - lag:b - lag].any() or len(t) < 259: continue
+            x, y = s[:, t], s[:, t - lag]
+            like = (x * y).sum() / np.sqrt(np.square(x).sum() * np.square(y).sum())
+            if like > best[1] + 1e-6: best = lag, like
+        lag, like = best_lag(struck, a, b, missing=missing)
+        assert lag == best[0] and like == pytest.approx(best[1], abs=1e-6)
+
+
 def test_echo():
     "Notes come from a whole lag away, and only into the spans."
     struck = song(200, 1700)

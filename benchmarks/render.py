@@ -16,8 +16,9 @@ distance of the scaled mels, s per s the computing per second of stereo on one c
 band: the same songs arranged for a band by their numbers (`arrange`), and drum onsets: those found above
 5 kHz and below 120 Hz, F1 against those found in the true sound.
 
-families: a classifier (logistic regression on the mean and deviation of the mel in time) that was trained on
-true renderings of single voices of songs 1 to 300 names the General MIDI family of held-out ones.
+families: a classifier (logistic regression on mean, deviation and change from frame to frame of each mel
+bin) that was trained on true renderings of single voices of songs 1 to 300 names the General MIDI family of
+held-out ones.
 
 obey: a rest of 3 s, velocities 40 and 100, a key held for 5 s alone. stems: how far each role's stem is from
 FluidSynth's own rendering of that role, mel L1, and how far the stems' sum is from the mix.

@@ -21,7 +21,7 @@ from .transcriber import PLACES, find_notes
 
 # %% ../nbs/52_through.ipynb #c19f6d20
 def _products(x, y):
-    "Sums over t of x_t times y_{t - l}, for each lag l from 1 - n to n - 1. Several rows (m, n) are added up."
+    "Sums over t of x_t times y_{t - l}, for each lag l from 1 - n to n - 1. Rows (m, n) are added up."
     from scipy.signal import correlate
     rows = zip(np.atleast_2d(x).astype(float), np.atleast_2d(y).astype(float))
     return sum(correlate(u, v, method="fft") for u, v in rows)

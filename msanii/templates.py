@@ -58,12 +58,13 @@ def _play_keys(player, held, frames, late=0.0, soundfont=None, mel=None):
     return torch.cat(parts)
 
 # %% ../nbs/27_templates.ipynb #41a4d6ca
-def measure(player, soundfont=None, ages=AGES):
+def measure(player, soundfont=None, ages=None):
     """What each key of a player (see `band_notes`) sounds like alone, at velocity 100: a dict of
 
-    at: mel magnitude (88, ages, 128), both channels' root mean square, at `ages`; release: by how many dB it
-    has fallen (88, K), `SINCE` it was let go; sides: (88, 2), how loud left and right are beside their root
-    mean square."""
+    at: mel magnitude (88, ages, 128), both channels' root mean square, at `ages` (`AGES`); release: by how
+    many dB it has fallen (88, K), `SINCE` it was let go; sides: (88, 2), how loud left and right are beside
+    their root mean square."""
+    ages = AGES if ages is None else ages
     mel, last = MelTransform(), int(ages[-1])
     shifts = {0: _play_keys(player, last + 44, last + 4, 0, soundfont, mel)}
     for quarter in (1, 2, 3): shifts[quarter] = _play_keys(player, 12, 8, quarter / 4, soundfont, mel)

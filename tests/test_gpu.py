@@ -16,7 +16,7 @@ def test_dry_run(tmp_path):
     "Corpora, steps, training by the clock, weights and the comparison, in half a minute."
     try: find_fluidsynth()
     except InputError as error: pytest.skip(str(error))
-    script = ["sh", ROOT / "benchmarks" / "gpu.sh", "0.9", "--dry", "--data", "composed", "--songs", "2",
+    script = ["sh", ROOT / "benchmarks" / "gpu.sh", "0.5", "--dry", "--data", "composed", "--songs", "2",
               "--out", tmp_path]
     done = subprocess.run(script, capture_output=True, text=True, timeout=600,
                           env={**os.environ, "PYTHONWARNINGS": "ignore"})

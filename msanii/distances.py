@@ -44,8 +44,9 @@ def standardise(a, b):
 
     Each is a list of one array (m, d) for each piece, of its m excerpts; so are the two results."""
     rows_a, rows_b = np.concatenate(a), np.concatenate(b)
+    centre = rows_b.mean(0)
     spread = np.maximum(rows_b.std(0), 0.1 * np.concatenate([rows_a, rows_b]).std(0)) + 1e-9
-    return [(x - rows_b.mean(0)) / spread for x in a], [(x - rows_b.mean(0)) / spread for x in b]
+    return [(x - centre) / spread for x in a], [(x - centre) / spread for x in b]
 
 # %% ../nbs/71_distances.ipynb #f9bc15a9
 def _pieces(rows, name):

@@ -29,7 +29,7 @@ demo: .venv/.installed
 test: .venv/.developer
 	@$(BIN)/python -m pytest -q tests/test_repo.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 900 --nbval-sanitize-with nbs/sanitize.cfg nbs
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --ignore tests/test_repo.py -rs --durations=12
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests --ignore tests/test_repo.py -rs --durations=12
 
 lab: .venv/.installed
 	@$(BIN)/pip install --quiet -c constraints.txt -e '.[course,app]' jupyterlab

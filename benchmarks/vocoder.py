@@ -137,7 +137,7 @@ def way(find, phase, n_iter):
 
 
 def with_true_phase(find):
-    "What no way to a phase could beat."
+    "What a better phase could win, though not by mel L1 and level."
     def run(w):
         X, S = stft(w), find(w)
         return S, istft(S * X / X.abs().clamp(min=1e-9), length=w.shape[-1])
@@ -147,7 +147,8 @@ def with_true_phase(find):
 def ways(args):
     "{name: waveform -> (magnitude or None, waveform)}, {name: waveform -> magnitude}, and the mel."
     ours, mel = pretrained_vocoder(args.model)
-    magnitudes = {"pseudo-inverse": lambda w: mel.to_magnitude(mel(w)), "true magnitude": magnitude}
+    magnitudes = {"pseudo-inverse": lambda w: mel.to_magnitude(mel(w)), "true magnitude": magnitude,
+                  "first guess": lambda w: mel.guess(mel(w))}  # what ours begins with, without zeros
     if args.paper:
         paper, paper_mel = pretrained_vocoder(args.paper)
         magnitudes["paper's vocoder"] = lambda w: paper(paper_mel(w))

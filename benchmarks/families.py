@@ -9,8 +9,8 @@ other also from half of them through mel and vocoder. Ways:
 
 texture 0, 1.25, and at all frequencies: what `render` does, without texture, as it is, and not from 500 Hz
 on;
-changing as the true one: the features as they are, but for the change from frame to frame, which is that of
-FluidSynth's voice (no sound, a look at what the judge misses);
+with the true mean, deviation, change: the features as they are, but for one of the three groups, which is that
+of FluidSynth's voice (no sound, a look at what the judge misses);
 own texture: as much as is missing in the voices of each program, learned from 448 voices of songs 1 to 300,
 for each mel bin, apart for bins 6 dB or more below the loudest of four on either side, where overtones meet;
 near the peaks nothing is drawn below 500 Hz. For all programs alike: the mean.
@@ -121,9 +121,12 @@ def heard(m, songs, number, program, near, variances):
         "guess, own texture, times 1.25": played(m, score, number, 1.25, flutter=own),
     }
     found = {way: (features(m, x), apart(m, x, true) if near else None) for way, x in ways.items()}
-    mixed = found["guess, texture 0"][0].copy()
-    mixed[256:] = found["FluidSynth"][0][256:]
-    return found | {"guess, texture 0, changing as the true one": (mixed, None)}
+    parts = {"mean": slice(128), "deviation": slice(128, 256), "change": slice(256, None)}
+    for name, part in parts.items():  # controls first: would any group of true features do?
+        mixed = found["guess, texture 0"][0].copy()
+        mixed[part] = found["FluidSynth"][0][part]
+        found[f"guess, texture 0, with the true {name}"] = mixed, None
+    return found
 
 
 def main(args):

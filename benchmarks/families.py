@@ -9,8 +9,8 @@ other also from half of them through mel and vocoder. Ways:
 
 texture 0, 1.25, and at all frequencies: what `render` does, without texture, as it is, and not from 500 Hz
 on;
-with the true mean, deviation, change: the features as they are, but for one of the three groups, which is that
-of FluidSynth's voice (no sound, a look at what the judge misses);
+with the true mean, deviation, change: the features as they are, but for one of the three groups, which is
+that of FluidSynth's voice (no sound, a look at what the judge misses);
 own texture: as much as is missing in the voices of each program, learned from 448 voices of songs 1 to 300,
 for each mel bin, apart for bins 6 dB or more below the loudest of four on either side, where overtones meet;
 near the peaks nothing is drawn below 500 Hz. For all programs alike: the mean.

@@ -29,8 +29,8 @@ from .pipeline import Msanii, pretrained_vocoder
 from .render import LOOP_END
 from .score import ROLES, band_role, load_score, render_score, roles, song_by_rules
 from .speed import asleep
-from .tasks import (TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed,
-                          usual_steps)
+from .tasks import TASKS, ScoreFile, Spans, Text, load_sound, perform, sha256, tasks, typed
+from .tasks import usual_steps
 from .walk import Switch
 
 # %% ../nbs/73_studio.ipynb #a44b2762
